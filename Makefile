@@ -1,0 +1,71 @@
+# The whole developer interface. Every target makes the environment that it needs, from nothing but
+# Python 3.11 or newer with venv and pip.
+PYTHON ?= python3
+# onnxruntime-gpu where the machine has an NVIDIA driver, onnxruntime elsewhere; `make serve EXTRA=cpu` overrides.
+EXTRA ?= $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
+MODEL ?= deploy/models/default/model.onnx
+CONFIG ?= model/configs/voc-mobilenetv2.toml
+CHECKPOINT ?= deploy/models/default/checkpoint.pt
+
+SERVE := .venv
+DEV := .venv-dev
+SERVE_READY := $(SERVE)/.installed-$(EXTRA)
+DEV_READY := $(DEV)/.installed
+
+.PHONY: install serve test check fmt train export compose-test clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make serve         install the server (no torch) and serve $(MODEL) on port 8000'
+	@echo 'make test          install everything and run the tests'
+	@echo 'make check         ruff, mypy and the import contracts'
+	@echo 'make fmt           format, and mend what ruff can mend'
+	@echo 'make train         train CONFIG=$(CONFIG)'
+	@echo 'make export        export CHECKPOINT=$(CHECKPOINT) to MODEL'
+	@echo 'make compose-test  build the containers, bring them up, post a photograph'
+
+define new_venv
+@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"fpn-serve needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.11 ...")'
+$(PYTHON) -m venv $(1)
+endef
+
+$(SERVE_READY): pyproject.toml
+	$(call new_venv,$(SERVE))
+	$(SERVE)/bin/pip install --quiet --editable '.[$(EXTRA)]'
+	@rm -f $(SERVE)/.installed-* && touch $@
+
+$(DEV_READY): pyproject.toml
+	$(call new_venv,$(DEV))
+	$(DEV)/bin/pip install --quiet --editable '.[cpu,train,export,dev]'
+	@touch $@
+
+install: $(SERVE_READY)
+
+serve: $(SERVE_READY)
+	FPN_MODEL=$${FPN_MODEL:-$(MODEL)} $(SERVE)/bin/python -m service
+
+# The tests that promise a server without torch run it from $(SERVE), which has none.
+test: $(SERVE_READY) $(DEV_READY)
+	$(DEV)/bin/python -m pytest
+
+check: $(DEV_READY)
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+fmt: $(DEV_READY)
+	$(DEV)/bin/ruff check --fix .
+	$(DEV)/bin/ruff format .
+
+train: $(DEV_READY)
+	$(DEV)/bin/fpn-train $(CONFIG)
+
+export: $(DEV_READY)
+	$(DEV)/bin/fpn-export $(CHECKPOINT) --out $(MODEL)
+
+compose-test:
+	$(PYTHON) deploy/compose_test.py
+
+clean:
+	rm -rf $(SERVE) $(DEV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
