@@ -1,0 +1,56 @@
+"""From a checkpoint to a served file: trace, write aside, compare with torch, describe, rename.
+
+A file that was not compared does not get its name: an artifact that misses the gate leaves nothing behind.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx
+import onnxruntime
+
+from export.graph import trace
+from export.manifest import Provenance, attach, manifest
+from export.parity import Report, compare, require
+from model.detector import Detector
+
+
+def write_artifact(
+    detector: Detector, path: Path, provenance: Provenance, photographs: Sequence[Path] = ()
+) -> Report:
+    """Export `detector` to `path` and return what the comparison found.
+
+    Args:
+        detector: on the CPU, in evaluation mode.
+        path: of the ONNX file; an older one there is replaced at once, or not at all.
+        provenance: what the manifest says beside the configuration.
+        photographs: compared beside the made pictures.
+
+    Raises:
+        ParityError: the graph does not answer as the detector does; `path` is as it was.
+    """
+    return finish_artifact(trace(detector), detector, path, provenance, photographs)
+
+
+def finish_artifact(
+    model: onnx.ModelProto,
+    detector: Detector,
+    path: Path,
+    provenance: Provenance,
+    photographs: Sequence[Path] = (),
+) -> Report:
+    """The second half of `write_artifact`: compare a traced `model` with `detector`, then name it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        onnx.save(model, temporary)
+        report = compare(detector, temporary, photographs)
+        require(report)
+        attach(model, manifest(detector, provenance, report.values()))
+        onnx.save(model, temporary)
+        onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return report

@@ -1,0 +1,93 @@
+"""The detector as an ONNX graph: `Detector.detect` traced whole, for any batch, height and width.
+
+What is traced is the code that evaluation runs. Two things are said here that torch cannot say: that frozen norms
+are already folded into their convolutions, and that `fpn::nms` is one batched NonMaxSuppression node, whose
+batch axis is images x levels (or images), so its cost does not grow with the number of classes.
+
+Opset 18: RoiAlign-16 (half-pixel alignment) needs at least 16, and past 18 ONNX Runtime's CUDA provider lacks Resize.
+
+Legend
+    N   images        H W  the frame, multiples of 32        B K  see model/nms.py
+"""
+
+import copy
+import warnings
+
+import onnx
+import onnxscript
+import torch
+from onnxscript import opset18 as op
+from torch import Tensor, nn
+
+from model.backbone import FrozenNormConv2d
+from model.detector import Detections, Detector
+
+OPSET = 18
+INPUTS = ("images", "sizes")
+OUTPUTS = Detections._fields
+
+# Any frame serves for tracing; two images, neither square nor equal, keep a 1 or an N from being taken for granted.
+TRACED_FRAME = (64, 96)
+TRACED_SIZES = ((64, 90), (50, 96))
+
+
+def trace(detector: Detector) -> onnx.ModelProto:
+    """The graph of `detector`, checked by onnx.checker. The detector itself is left as it was."""
+    network = _Inference(_with_plain_convolutions(detector)).eval()
+    images = torch.zeros((len(TRACED_SIZES), 3, *TRACED_FRAME), dtype=torch.uint8)
+    N, H, W = (torch.export.Dim(name) for name in ("N", "H_32", "W_32"))
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the exporter's own deprecations; the result is compared with torch
+        program = torch.onnx.export(
+            network,
+            (images, torch.tensor(TRACED_SIZES)),
+            dynamo=True,
+            verbose=False,
+            opset_version=OPSET,
+            input_names=list(INPUTS),
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: N, 2: 32 * H, 3: 32 * W}, {0: N}),
+            custom_translation_table={torch.ops.fpn.nms.default: _non_max_suppression},
+        )
+    assert program is not None
+    model: onnx.ModelProto = program.model_proto
+    del model.metadata_props[:]
+    for node in model.graph.node:  # traces of this machine's source paths
+        del node.metadata_props[:]
+        node.doc_string = ""
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+class _Inference(nn.Module):
+    """`detect` under the name that the tracer calls."""
+
+    def __init__(self, detector: Detector) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.detector.detect(images, sizes))
+
+
+def _with_plain_convolutions(detector: Detector) -> Detector:
+    plain = copy.deepcopy(detector)
+    for module in list(plain.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, FrozenNormConv2d):
+                setattr(module, name, child.folded())
+    return plain
+
+
+def _non_max_suppression(
+    boxes: onnxscript.FLOAT, scores: onnxscript.FLOAT, iou_threshold: float
+) -> onnxscript.BOOL:
+    """`fpn::nms` in ONNX: survivors' (row, box) pairs become a mask [B, K]."""
+    most = op.Shape(scores, start=1, end=2)  # the operator's own default is to keep none
+    threshold = op.Constant(value_float=iou_threshold)
+    survivors = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), most, threshold)
+    # (row, class, box) -> (row, box)
+    pairs = op.Concat(op.Slice(survivors, [0], [1], [1]), op.Slice(survivors, [2], [3], [1]), axis=1)
+    none = op.Expand(op.Constant(value_float=0.0), op.Shape(scores))
+    ones = op.Expand(op.Constant(value_float=1.0), op.Shape(pairs, start=0, end=1))
+    return op.Cast(op.ScatterND(none, pairs, ones), to=onnx.TensorProto.BOOL)

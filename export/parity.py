@@ -1,0 +1,229 @@
+"""The comparison that an artifact must pass before it gets its name: torch against ONNX Runtime.
+
+Same inputs, at batch 1, 2, 3 and 8, on frames that are not square, with an empty image and crowded ones. Sets of
+boxes are matched one to one (equal label, IoU over 0.99, score within 1e-3): float32 sums in another order move a
+score by about 1e-6, and two boxes of nearly equal score may change places.
+
+Legend
+    N   images of a batch       H W  the frame      M   boxes of one image (detections, or proposals of a level)
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.boxes import box_iou
+from model.detector import Detections, Detector
+from model.transforms import Size, choose_bucket, letterbox, read_image, resize_image, resized_size
+
+BATCHES = (1, 2, 3, 8)
+SEED = 0
+
+# A match is a box that is the same for every use; the gate asks for nearly all to match, and for differences on
+# average hardly above float32's own. The averages are what a single changed weight cannot hide from.
+MIN_IOU = 0.99
+MAX_SCORE_DIFFERENCE = 1e-3
+MIN_MATCHED = 0.99
+MAX_MEAN_SCORE_DIFFERENCE = 1e-5
+MAX_MEAN_BOX_DIFFERENCE = 1e-2  # pixels
+
+
+class ParityError(ValueError):
+    """An artifact that does not answer as its checkpoint does; the message holds the report."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the comparison found. `matched` is a share of 0..1; box differences are pixels of the frame."""
+
+    images: int
+    detections: int
+    proposals: int
+    matched_detections: float
+    matched_proposals: float
+    max_box_difference: float
+    max_score_difference: float
+    mean_box_difference: float
+    mean_score_difference: float
+
+    def values(self) -> dict[str, float | int]:
+        """For the manifest, rounded to four digits."""
+        return {name: float(f"{value:.4g}") for name, value in asdict(self).items()}
+
+    def faults(self) -> list[str]:
+        """What misses the gate, one line each; none when it passes."""
+        low = [("matched_detections", MIN_MATCHED), ("matched_proposals", MIN_MATCHED)]
+        high = [
+            ("mean_score_difference", MAX_MEAN_SCORE_DIFFERENCE),
+            ("mean_box_difference", MAX_MEAN_BOX_DIFFERENCE),
+        ]
+        values = asdict(self)
+        faults = [f"{n} is {values[n]:.4g}, at least {bar} asked" for n, bar in low if values[n] < bar]
+        faults += [f"{n} is {values[n]:.3g}, at most {bar} asked" for n, bar in high if values[n] > bar]
+        if not self.detections:
+            faults.append(
+                "no image had a detection, so none were compared: give photographs in which the"
+                " detector finds something (--images DIR)"
+            )
+        return faults
+
+    def __str__(self) -> str:
+        """A table for people."""
+        return "\n".join(f"  {name:<22} {value:.6g}" for name, value in asdict(self).items())
+
+
+def compare(detector: Detector, model: Path, photographs: Sequence[Path] = ()) -> Report:
+    """How far the artifact at `model` is from `detector`.
+
+    Args:
+        detector: in evaluation mode, on the CPU.
+        model: an ONNX file, without a manifest or with one.
+        photographs: compared beside the made pictures; each in its own bucket.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(str(model), options, ["CPUExecutionProvider"])
+    tally = _Tally()
+    for images, sizes in _inputs(detector, photographs):
+        with torch.inference_mode():
+            expected = detector.detect(images, sizes)
+        answers = session.run(None, {"images": images.numpy(), "sizes": sizes.numpy()})
+        got = Detections(*(torch.from_numpy(answer) for answer in answers))
+        tally.add(expected, got)
+    return tally.report()
+
+
+def require(report: Report) -> None:
+    """Pass, or raise ParityError with what missed the gate and the whole report."""
+    faults = report.faults()
+    if faults:
+        raise ParityError(f"the graph does not answer as torch does: {'; '.join(faults)}\n{report}")
+
+
+def _inputs(detector: Detector, photographs: Sequence[Path]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches (images uint8 [N, 3, H, W], sizes int64 [N, 2])."""
+    generator = np.random.default_rng(SEED)
+    frames = [frame for frame in detector.config.resize.buckets if frame[0] != frame[1]]
+    for turn, count in enumerate(BATCHES):
+        yield _made_batch(count, frames[turn % len(frames)], generator)
+    for path in photographs:
+        image = read_image(path)
+        resize = detector.config.resize
+        size = resized_size((image.height, image.width), resize.short_side, resize.max_side)
+        frame = choose_bucket(size, resize.buckets)
+        yield letterbox(resize_image(image, size), frame)[None], torch.tensor([size])
+
+
+def _made_batch(count: int, frame: Size, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """An empty image, where there is more than one, and crowded ones; contents of different sizes."""
+    images = torch.zeros((count, 3, *frame), dtype=torch.uint8)
+    sizes = []
+    for index in range(count):
+        height, width = (side - int(generator.integers(0, side // 4)) for side in frame)
+        sizes.append((height, width))
+        if index != 1:
+            images[index, :, :height, :width] = torch.from_numpy(_crowd((height, width), generator))
+    return images, torch.tensor(sizes)
+
+
+def _crowd(size: Size, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """A picture [3, height, width] of sixty shaded discs of all sizes on a slope of colour."""
+    height, width = size
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    slope = generator.uniform(0, 255, (3, 1, 1)) * (x / width) + 255 * generator.random() * (y / height)
+    picture = slope / 2
+    for radius in np.geomspace(min(size) / 3, 4, 60):
+        centre_y, centre_x = generator.uniform(0, height), generator.uniform(0, width)
+        stretch = generator.uniform(0.5, 2.0)
+        distance = np.hypot((y - centre_y) * stretch, x - centre_x) / radius
+        shade = generator.uniform(0, 255, (3, 1, 1)) * (1.2 - 0.6 * np.minimum(distance, 1.0))
+        picture = np.where(distance < 1, shade, picture)
+    picture += generator.normal(0, 8, picture.shape)
+    return picture.clip(0, 255).astype(np.uint8)
+
+
+class _Boxes(NamedTuple):
+    """One image's boxes of one kind: boxes [M, 4], scores [M], groups [M] (labels or levels)."""
+
+    boxes: Tensor
+    scores: Tensor
+    groups: Tensor
+
+
+class _Tally:
+    """Matches boxes image by image and sums up."""
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.compared = {"detections": 0, "proposals": 0}  # of torch and of the graph together
+        self.matched = {"detections": 0, "proposals": 0}
+        self.box_differences: list[Tensor] = []
+        self.score_differences: list[Tensor] = []
+
+    def add(self, expected: Detections, got: Detections) -> None:
+        for index in range(expected.counts.shape[0]):
+            self.images += 1
+            self._match("detections", _detections(expected, index), _detections(got, index))
+            self._match("proposals", _proposals(expected, index), _proposals(got, index))
+
+    def _match(self, kind: str, expected: _Boxes, got: _Boxes) -> None:
+        """Pair the boxes that are the same; each stands in one pair at most, the best overlaps first."""
+        same = expected.groups[:, None] == got.groups[None, :]
+        same &= (expected.scores[:, None] - got.scores[None, :]).abs() <= MAX_SCORE_DIFFERENCE
+        overlap = torch.where(same, box_iou(expected.boxes, got.boxes), 0.0)
+        pairs = torch.nonzero(overlap > MIN_IOU)
+        pairs = pairs[overlap[pairs[:, 0], pairs[:, 1]].argsort(descending=True, stable=True)]
+        mine, theirs = _one_to_one(pairs)
+        self.compared[kind] += len(expected.scores) + len(got.scores)
+        self.matched[kind] += 2 * len(mine)
+        self.box_differences.append((expected.boxes[mine] - got.boxes[theirs]).abs().flatten())
+        self.score_differences.append((expected.scores[mine] - got.scores[theirs]).abs())
+
+    def report(self) -> Report:
+        boxes, scores = torch.cat(self.box_differences), torch.cat(self.score_differences)
+        share = {kind: self.matched[kind] / max(1, self.compared[kind]) for kind in self.compared}
+        some = len(scores) > 0
+        return Report(
+            images=self.images,
+            detections=self.compared["detections"] // 2,
+            proposals=self.compared["proposals"] // 2,
+            matched_detections=share["detections"],
+            matched_proposals=share["proposals"],
+            max_box_difference=float(boxes.max()) if some else 0.0,
+            max_score_difference=float(scores.max()) if some else 0.0,
+            mean_box_difference=float(boxes.mean()) if some else 0.0,
+            mean_score_difference=float(scores.mean()) if some else 0.0,
+        )
+
+
+def _detections(answer: Detections, index: int) -> _Boxes:
+    count = int(answer.counts[index])
+    return _Boxes(*(part[index, :count] for part in (answer.boxes, answer.scores, answer.labels)))
+
+
+def _proposals(answer: Detections, index: int) -> _Boxes:
+    """All levels' proposals of one image."""
+    counts = answer.proposal_counts[index]
+    real = torch.arange(answer.proposal_scores.shape[-1])[None, :] < counts[:, None]  # (L, K)
+    levels = torch.arange(len(counts))[:, None].expand_as(real)
+    return _Boxes(
+        answer.proposal_boxes[index][real], answer.proposal_scores[index][real], levels[real]
+    )
+
+
+def _one_to_one(pairs: Tensor) -> tuple[list[int], list[int]]:
+    """Of `pairs` [P, 2], best first, those whose members have not been taken."""
+    mine: dict[int, int] = {}
+    taken: set[int] = set()
+    for left, right in pairs.tolist():
+        if left not in mine and right not in taken:
+            mine[left] = right
+            taken.add(right)
+    return list(mine.keys()), list(mine.values())

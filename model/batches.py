@@ -1,0 +1,202 @@
+"""Training batches: which pictures an epoch puts together, and the tensors they become.
+
+An epoch's plan is a pure function of the seed and the epoch's number, and holds every random
+choice (order, mirror images, scale). A run that is resumed makes the same plan again and goes on
+behind the batch where it stopped; workers decode and resize, and draw nothing.
+
+Batches pad to their largest picture, so landscape and portrait pictures are kept apart, as in
+torchvision's and Detectron2's samplers, and a batch has one short side. What is left over of the
+two orientations shares the last batches, so that every picture is drawn once an epoch and an
+epoch of I pictures has ceil(I / batch_size) batches.
+
+    N      images of a batch        G     boxes of one image
+    H, W   the batch's frame: the largest height and width of its images, in multiples of 32
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from model.coco import CocoDataset
+from model.transforms import (
+    Size,
+    flip_horizontal,
+    image_tensor,
+    resize_image,
+    resized_size,
+    round_up,
+    scale_boxes,
+)
+
+# The coarsest stride of the backbone (C5); P6 is subsampled from P5 and needs no more.
+STRIDE = 32
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One appearance of a picture in training: its index, whether mirrored, at which short side."""
+
+    index: int
+    flip: bool
+    short_side: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One picture ready to be batched.
+
+    `image` is uint8 [3, height, width] RGB; `boxes` is float32 [G, 4], x1 y1 x2 y2 pixels of it;
+    `labels` is int64 [G].
+    """
+
+    image: Tensor
+    boxes: Tensor
+    labels: Tensor
+    image_id: int
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures placed top-left in one frame, with their targets.
+
+    `images` is uint8 [N, 3, H, W], zero beyond the content; `sizes` is int64 [N, 2], the (height,
+    width) of each content; `gt_boxes` and `gt_labels` hold N tensors as in `Sample`.
+    """
+
+    images: Tensor
+    sizes: Tensor
+    gt_boxes: list[Tensor]
+    gt_labels: list[Tensor]
+    image_ids: list[int]
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Return the batch on `device`; from pinned memory the copy does not block."""
+        return Batch(
+            self.images.to(device, non_blocking=True),
+            self.sizes.to(device, non_blocking=True),
+            [boxes.to(device, non_blocking=True) for boxes in self.gt_boxes],
+            [labels.to(device, non_blocking=True) for labels in self.gt_labels],
+            self.image_ids,
+        )
+
+    def pin_memory(self) -> "Batch":
+        """Return the batch in pinned memory; the DataLoader calls this by name."""
+        return Batch(
+            self.images.pin_memory(),
+            self.sizes.pin_memory(),
+            [boxes.pin_memory() for boxes in self.gt_boxes],
+            [labels.pin_memory() for labels in self.gt_labels],
+            self.image_ids,
+        )
+
+
+def plan_epoch(
+    sizes: Sequence[Size],
+    *,
+    seed: int,
+    epoch: int,
+    batch_size: int,
+    short_sides: Sequence[int],
+    flip: bool = True,
+) -> list[list[Draw]]:
+    """Return the batches of an epoch over pictures of `sizes`, each picture in exactly one.
+
+    Args:
+        sizes: (height, width) of each picture.
+        seed: of the run, not negative.
+        epoch: from 0.
+        batch_size: of all batches but one, which may be smaller.
+        short_sides: each batch draws one of these.
+        flip: draw mirror images, each with probability one half.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    order = [int(index) for index in rng.permutation(len(sizes))]
+    portrait = [index for index in order if sizes[index][0] > sizes[index][1]]
+    landscape = [index for index in order if sizes[index][0] <= sizes[index][1]]
+    full, left = [], []
+    for group in (landscape, portrait):
+        end = len(group) - len(group) % batch_size
+        full += _chunks(group[:end], batch_size)
+        left += group[end:]
+    batches = full + _chunks(left, batch_size)
+    plan = []
+    for batch in (batches[int(position)] for position in rng.permutation(len(batches))):
+        short_side = short_sides[int(rng.integers(len(short_sides)))]
+        flips = rng.random(len(batch)) < 0.5
+        plan.append(
+            [Draw(i, flip and bool(f), short_side) for i, f in zip(batch, flips, strict=True)]
+        )
+    return plan
+
+
+def _chunks(indices: Sequence[int], length: int) -> list[list[int]]:
+    return [list(indices[start : start + length]) for start in range(0, len(indices), length)]
+
+
+class TrainingSet(Dataset[Sample]):
+    """The pictures of a data set as a plan draws them; indexed by a `Draw`.
+
+    Args:
+        dataset: what is drawn from.
+        short_side: the resize rule's short side.
+        max_side: the longest side that goes with it; another short side scales it along.
+    """
+
+    def __init__(self, dataset: CocoDataset, short_side: int, max_side: int) -> None:
+        self.dataset = dataset
+        self.short_side = short_side
+        self.max_side = max_side
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.dataset)
+
+    def __getitem__(self, draw: Draw) -> Sample:
+        """Return the picture that `draw` describes, resized by the rule.
+
+        Raises:
+            DataError: its file cannot be decoded.
+        """
+        image, boxes, labels = self.dataset.load(draw.index)
+        size = (image.height, image.width)
+        max_side = round(self.max_side * draw.short_side / self.short_side)
+        new_size = resized_size(size, draw.short_side, max_side)
+        image, boxes = resize_image(image, new_size), scale_boxes(boxes, size, new_size)
+        if draw.flip:
+            image, boxes = flip_horizontal(image, boxes)
+        image_id = self.dataset.records[draw.index].image_id
+        return Sample(image_tensor(image), boxes, labels, image_id)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Return the samples as one batch."""
+    sizes = torch.tensor([sample.image.shape[1:] for sample in samples])
+    H, W = (round_up(int(side), STRIDE) for side in sizes.amax(dim=0))
+    images = torch.zeros((len(samples), 3, H, W), dtype=torch.uint8)
+    for image, sample in zip(images, samples, strict=True):
+        _, height, width = sample.image.shape
+        image[:, :height, :width] = sample.image
+    return Batch(
+        images=images,
+        sizes=sizes,
+        gt_boxes=[sample.boxes for sample in samples],
+        gt_labels=[sample.labels for sample in samples],
+        image_ids=[sample.image_id for sample in samples],
+    )
+
+
+def training_loader(
+    dataset: TrainingSet, batches: list[list[Draw]], workers: int
+) -> DataLoader[Sample]:
+    """Return what iterates over each planned `Batch` in order; 0 `workers` means this process."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+    )

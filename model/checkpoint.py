@@ -1,0 +1,146 @@
+"""Checkpoints: one file that holds all that a detector is, and for a run that goes on, all that the run was.
+
+A checkpoint is a torch file of plain values and tensors, read without running code from it (`weights_only`). It is
+written beside its name and renamed, so that a name always stands for a whole file.
+
+    format       1
+    config       the detector's configuration
+    class_names  in label order
+    model        state dict, float32
+    training     absent, or: config (of the run), step, optimizer, generator (random state), scaler
+"""
+
+import os
+import pickle
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.config import ConfigError, DetectorConfig, from_mapping, to_mapping
+from model.detector import Detector
+
+FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of ours, or not one that fits; one line says what was expected and what came."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a run needs, beside the weights, to go on as if it had not stopped.
+
+    Attributes:
+        config: the run's configuration, as plain values.
+        step: steps done.
+        optimizer, scaler: their state dicts.
+        generator: the state of the generator that draws the samples.
+    """
+
+    config: dict[str, Any]
+    step: int
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    generator: Tensor
+
+
+def save_checkpoint(path: Path, detector: Detector, training: TrainingState | None = None) -> None:
+    """Write `detector`, and the state of its training if given, to `path` at once or not at all."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "config": to_mapping(detector.config),
+        "class_names": list(detector.class_names),
+        "model": detector.state_dict(),
+    }
+    if training is not None:
+        content["training"] = vars(training)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_detector(path: Path) -> Detector:
+    """The detector of a checkpoint, on the CPU and in evaluation mode.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not ours, or its weights do not fit its configuration.
+    """
+    content = _read(path)
+    try:
+        config = from_mapping(DetectorConfig, content["config"], str(path))
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    # The weights are in the file: nothing is to be downloaded or read from elsewhere.
+    config = replace(config, backbone=replace(config.backbone, weights="none"))
+    detector = Detector(config, tuple(content["class_names"]))
+    load_weights(detector, content["model"], path)
+    return detector.eval()
+
+
+def load_training(path: Path, detector: Detector) -> TrainingState:
+    """The state of the run that wrote `path`; its weights go into `detector`.
+
+    Raises:
+        CheckpointError: as `load_detector`, or the file holds no training state, or other classes.
+    """
+    content = _read(path)
+    if "training" not in content:
+        raise CheckpointError(
+            f"{path}: expected the last checkpoint of a run, got a finished model without training state"
+        )
+    if tuple(content["class_names"]) != detector.class_names:
+        raise CheckpointError(
+            f"{path}: expected classes {list(detector.class_names)}, got {content['class_names']}"
+        )
+    load_weights(detector, content["model"], path)
+    return TrainingState(**content["training"])
+
+
+def load_weights(detector: Detector, state: dict[str, Tensor], path: Path) -> None:
+    """Put `state` into `detector`.
+
+    Raises:
+        CheckpointError: a tensor is missing, surplus or of another shape; all three are counted, the first named.
+    """
+    expected = detector.state_dict()
+    missing = sorted(expected.keys() - state.keys())
+    surplus = sorted(state.keys() - expected.keys())
+    common = sorted(expected.keys() & state.keys())
+    wrong = [key for key in common if state[key].shape != expected[key].shape]
+    if missing or surplus or wrong:
+        raise CheckpointError(
+            f"{path}: not the weights of this {detector.config.backbone.name} detector:"
+            f" {len(missing)} tensors missing {missing[:2]}, {len(surplus)} surplus {surplus[:2]},"
+            f" {len(wrong)} of another shape {wrong[:2]}"
+        )
+    detector.load_state_dict(state)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: no such file") from None
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).split("\n")[0][:120]
+        raise CheckpointError(f"{path}: expected a checkpoint of fpn-train, got {reason}") from None
+    needed = {"format", "config", "class_names", "model"}
+    if not isinstance(content, dict) or not needed <= content.keys():
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of fpn-train with {sorted(needed)}, got another torch file"
+        )
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected checkpoint format {FORMAT}, got {content['format']}; use the version that wrote it"
+        )
+    return content

@@ -1,0 +1,264 @@
+"""Every setting of a detector and of a training run, as frozen dataclasses nested as the model is.
+
+Built once from a TOML or JSON file, passed whole, and saved in the checkpoint. Unknown keys and values of the wrong
+type are refused. The defaults are the paper's (arXiv 1612.03144, sections 3 to 5); where the paper is silent they
+are Detectron2's, and the field says so.
+"""
+
+import json
+import tomllib
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from model.transforms import Size, default_buckets
+
+STRICT = ConfigDict(extra="forbid")
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[int, Field(ge=0)]
+
+BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message names the key, what was expected and what came."""
+
+
+@dataclass(frozen=True, config=STRICT)
+class ResizeConfig:
+    """The resize rule (docs/architecture.md) and the frames that inference uses, as (height, width).
+
+    No buckets given means square, 4:3 and widest frames, derived from the two sides.
+    """
+
+    short_side: Positive = 800
+    max_side: Positive = 1333
+    buckets: tuple[Size, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Derive the buckets where none are given."""
+        if not self.buckets:
+            object.__setattr__(self, "buckets", default_buckets(self.short_side, self.max_side))
+
+
+@dataclass(frozen=True, config=STRICT)
+class BackboneConfig:
+    """Which bottom-up network, and how much of it stays fixed.
+
+    Attributes:
+        name: one of torchvision's networks.
+        weights: "none" (random), "hub" (torchvision's ImageNet file, downloaded) or the path of a state dict.
+        frozen_stages: 0 trains everything, 1 fixes the stem, 2 the stem and C2 (Detectron2's FREEZE_AT 2), ... 5 all.
+    """
+
+    name: BackboneName = "resnet50"
+    weights: str = "hub"
+    frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
+
+
+@dataclass(frozen=True, config=STRICT)
+class PyramidConfig:
+    """The feature pyramid (section 3); `channels` is the paper's d."""
+
+    channels: Positive = 256
+
+
+@dataclass(frozen=True, config=STRICT)
+class AnchorConfig:
+    """One anchor scale a level, P2..P6, and ratios height / width (section 4.1)."""
+
+    sizes: tuple[float, float, float, float, float] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True, config=STRICT)
+class RpnConfig:
+    """Region proposals on the pyramid (section 4.1). NMS counts and loss scale are Detectron2's."""
+
+    foreground_iou: Fraction = 0.7
+    background_iou: Fraction = 0.3
+    batch_per_image: Positive = 256
+    positive_fraction: Fraction = 0.5
+    box_loss_beta: Annotated[float, Field(ge=0)] = 1 / 9
+    nms_iou: Fraction = 0.7
+    min_size: Annotated[float, Field(ge=0)] = 1e-3
+    pre_nms_train: Positive = 2000
+    pre_nms_test: Positive = 1000
+    post_nms_train: Positive = 2000
+    post_nms_test: Positive = 1000
+
+
+@dataclass(frozen=True, config=STRICT)
+class RoiConfig:
+    """Fast R-CNN on the pyramid (section 4.2). Thresholds, box weights and test limits are Detectron2's.
+
+    Attributes:
+        max_candidates: best (proposal, class) pairs an image that enter the last NMS.
+    """
+
+    resolution: Positive = 7
+    sampling_ratio: Positive = 2
+    aligned: bool = True
+    canonical_size: float = 224.0
+    canonical_level: int = 4
+    fc_channels: Positive = 1024
+    foreground_iou: Fraction = 0.5
+    batch_per_image: Positive = 512
+    positive_fraction: Fraction = 0.25
+    box_weights: tuple[float, float, float, float] = (10.0, 10.0, 5.0, 5.0)
+    box_loss_beta: Annotated[float, Field(ge=0)] = 1 / 9
+    score_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    nms_iou: Fraction = 0.5
+    min_size: Annotated[float, Field(ge=0)] = 1e-2
+    max_candidates: Positive = 1000
+    max_detections: Positive = 100
+
+
+@dataclass(frozen=True, config=STRICT)
+class DetectorConfig:
+    """All of a detector that is not its weights or its class names."""
+
+    resize: ResizeConfig = field(default_factory=ResizeConfig)
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    pyramid: PyramidConfig = field(default_factory=PyramidConfig)
+    anchors: AnchorConfig = field(default_factory=AnchorConfig)
+    rpn: RpnConfig = field(default_factory=RpnConfig)
+    roi: RoiConfig = field(default_factory=RoiConfig)
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """Where the photographs are and how they vary. Annotation and image paths are relative to `root`.
+
+    Attributes:
+        short_sides: scale jitter; each batch draws one. Empty means the resize rule's own short side.
+        skip_empty: leave out photographs without boxes.
+    """
+
+    root: Path
+    train_annotations: Path
+    train_images: Path
+    val_annotations: Path | None = None
+    val_images: Path | None = None
+    short_sides: tuple[Positive, ...] = ()
+    flip: bool = True
+    skip_empty: bool = False
+    workers: NonNegative = 0
+
+
+@dataclass(frozen=True, config=STRICT)
+class ScheduleConfig:
+    """SGD with linear warm-up and step decay (section 4; PAPER 1.4: 0.02 for 16 images a step).
+
+    Attributes:
+        decay_steps: steps at which the learning rate is multiplied by `decay`.
+        clip_norm: largest gradient norm; 0 means no clipping.
+    """
+
+    batch_size: Positive = 16
+    steps: Positive = 90_000
+    learning_rate: Annotated[float, Field(gt=0)] = 0.02
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup_steps: NonNegative = 1000
+    warmup_factor: Fraction = 1e-3
+    decay_steps: tuple[Positive, ...] = (60_000, 80_000)
+    decay: Fraction = 0.1
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _decay_within_the_run(self) -> Self:
+        if list(self.decay_steps) != sorted(set(self.decay_steps)):
+            raise ValueError(f"decay_steps must rise, got {self.decay_steps}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        precision: "float32", or "mixed": bfloat16 autocast on a CPU, float16 with loss scaling on CUDA.
+        checkpoint_every, eval_every: steps; 0 means only at the end.
+    """
+
+    name: str
+    data: DataConfig
+    model: DetectorConfig = field(default_factory=DetectorConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    seed: NonNegative = 0
+    precision: Literal["float32", "mixed"] = "mixed"
+    checkpoint_every: NonNegative = 500
+    eval_every: NonNegative = 0
+
+
+Config = TypeVar("Config")
+
+
+def from_mapping(kind: type[Config], values: object, source: str) -> Config:
+    """A `kind` built from nested plain values, as they come from TOML, JSON or a checkpoint.
+
+    Raises:
+        ConfigError: one line a fault, each naming `source`, the key, what was expected and what came.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(values)
+    except ValidationError as error:
+        faults = [_fault(item) for item in error.errors()]
+        raise ConfigError("; ".join(f"{source}: {fault}" for fault in faults)) from None
+
+
+def to_mapping(config: object) -> dict[str, Any]:
+    """The plain nested values of a configuration, fit for JSON; `from_mapping` gives it back."""
+    values: dict[str, Any] = TypeAdapter(type(config)).dump_python(config, mode="json")
+    return values
+
+
+def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
+    """The run that a TOML or JSON file describes.
+
+    Args:
+        path: the file; its suffix says which.
+        overrides: "schedule.steps=200": dotted keys and TOML values that win over the file's. A value that is no
+            TOML is taken as a string.
+
+    Raises:
+        ConfigError: the file cannot be read or parsed, or holds an unknown key or a wrong value.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a TOML or JSON file, got {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid {path.suffix[1:] or 'TOML'}: {error}") from None
+    for override in overrides:
+        _apply(values, override)
+    return from_mapping(TrainConfig, values, str(path))
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    if not separator:
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, e.g. schedule.steps=200")
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a table")
+    try:
+        values[leaf] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[leaf] = text.strip()
+
+
+def _fault(item: Any) -> str:
+    key = ".".join(str(part) for part in item["loc"])
+    if item["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        return f"unknown key {key}"
+    return f"{key}: {item['msg']}, got {item['input']!r}"

@@ -1,0 +1,44 @@
+"""The feature pyramid (section 3 of the FPN paper, figure 3).
+
+A 1x1 lateral convolution brings each C_k to d channels; from the coarsest down, a merged map is the lateral plus the
+coarser merged map doubled by nearest neighbour; a 3x3 convolution on every merged map gives P_k and is not fed back.
+There is no non-linearity and no normalisation. P6 is P5 subsampled by two, for proposals only.
+
+Legend
+    C2..C5  bottom-up maps, strides 4, 8, 16, 32
+    P2..P6  pyramid maps, strides 4, 8, 16, 32, 64, d channels each
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+STRIDES = (4, 8, 16, 32, 64)
+LEVELS = (2, 3, 4, 5, 6)
+
+
+class FeaturePyramid(nn.Module):
+    """Turns (C2, C3, C4, C5) into (P2, P3, P4, P5, P6).
+
+    Initialisation is Caffe2's Xavier fill (uniform, fan in) with zero biases, as in the authors' code.
+    """
+
+    def __init__(self, in_channels: tuple[int, ...], channels: int) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
+        self.outputs = nn.ModuleList(
+            nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels
+        )
+        for convolution in [*self.laterals, *self.outputs]:
+            assert isinstance(convolution, nn.Conv2d)
+            nn.init.kaiming_uniform_(convolution.weight, a=1)
+            assert convolution.bias is not None
+            nn.init.zeros_(convolution.bias)
+
+    def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """P2..P6, each [N, d, H / stride, W / stride]; the input's H and W must be multiples of 32."""
+        laterals = [lateral(c) for lateral, c in zip(self.laterals, features, strict=True)]
+        merged = [laterals[-1]]
+        for lateral in laterals[-2::-1]:
+            merged.insert(0, lateral + F.interpolate(merged[0], scale_factor=2.0, mode="nearest"))
+        pyramid = [output(m) for output, m in zip(self.outputs, merged, strict=True)]
+        return (*pyramid, F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))

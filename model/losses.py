@@ -1,0 +1,151 @@
+"""Targets and losses of both stages.
+
+Source: Faster R-CNN (Ren et al. 2015), equation 1, on every pyramid level at once (section 4.1 of the FPN paper), and
+Fast R-CNN (Girshick 2015), equations 1 to 3. Classification terms are means over the sampled candidates of the whole
+batch; box terms are smooth L1 sums over the positives, divided by the same number of candidates.
+
+Legend
+    N   images in the batch     G   ground-truth boxes of an image
+    M   anchors of an image     S   regions sampled for the second stage, all images together
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from model.boxes import box_iou, encode_boxes
+from model.config import RoiConfig, RpnConfig
+from model.matching import match
+from model.roi import RoiPredictions
+from model.rpn import BOX_WEIGHTS, LevelPredictions, Proposals
+from model.sampling import sample
+
+
+class Losses(NamedTuple):
+    """The four terms, scalars that are minimised as their sum."""
+
+    objectness: Tensor
+    proposal_box: Tensor
+    classification: Tensor
+    box: Tensor
+
+    def total(self) -> Tensor:
+        """What is minimised."""
+        return self.objectness + self.proposal_box + self.classification + self.box
+
+
+class Regions(NamedTuple):
+    """Sampled regions: boxes [S, 4], images int64 [S], labels int64 [S] (C = background), gt_boxes [S, 4]."""
+
+    boxes: Tensor
+    images: Tensor
+    labels: Tensor
+    gt_boxes: Tensor
+
+
+def rpn_losses(
+    predictions: list[LevelPredictions],
+    anchors: list[Tensor],
+    gt_boxes: list[Tensor],
+    config: RpnConfig,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """The objectness and proposal-box losses of a batch.
+
+    Args:
+        predictions: of each level.
+        anchors: [cells * A, 4] of each level; those outside the image count too, as the paper has it.
+        gt_boxes: [G, 4] of each image.
+        config: thresholds, counts and the smooth L1 beta.
+        generator: draws the samples.
+    """
+    logits = torch.cat([level.logits for level in predictions], dim=1)  # (N, M)
+    deltas = torch.cat([level.deltas for level in predictions], dim=1)  # (N, M, 4)
+    all_anchors = torch.cat(anchors)  # (M, 4)
+    chosen_logits, targets, chosen_deltas, delta_targets = [], [], [], []
+    for image_logits, image_deltas, boxes in zip(logits, deltas, gt_boxes, strict=True):
+        matches = match(
+            box_iou(all_anchors, boxes),
+            config.foreground_iou,
+            config.background_iou,
+            keep_best=True,
+        )
+        positive, negative = sample(
+            matches.kinds, config.batch_per_image, config.positive_fraction, generator
+        )
+        chosen_logits.append(image_logits[torch.cat([positive, negative])])
+        targets.append(
+            torch.cat([torch.ones_like(positive), torch.zeros_like(negative)]).to(logits)
+        )
+        chosen_deltas.append(image_deltas[positive])
+        matched = _rows(boxes, matches.gt[positive])
+        delta_targets.append(encode_boxes(all_anchors[positive], matched, BOX_WEIGHTS))
+    target = torch.cat(targets)
+    objectness = F.binary_cross_entropy_with_logits(torch.cat(chosen_logits), target)
+    box = _smooth_l1(torch.cat(chosen_deltas), torch.cat(delta_targets), config.box_loss_beta)
+    return objectness, box / max(1, target.numel())
+
+
+def sample_regions(
+    proposals: Proposals,
+    gt_boxes: list[Tensor],
+    gt_labels: list[Tensor],
+    background: int,
+    config: RoiConfig,
+    generator: torch.Generator,
+) -> Regions:
+    """The regions that the second stage learns from; ground truth joins the proposals.
+
+    Args:
+        proposals: of N images, without gradient.
+        gt_boxes, gt_labels: [G, 4] and [G] of each image.
+        background: the label of background, C.
+        config: thresholds and counts.
+        generator: draws the samples.
+    """
+    parts = []
+    for image, (boxes, labels) in enumerate(zip(gt_boxes, gt_labels, strict=True)):
+        candidates = torch.cat([proposals.boxes[image][proposals.valid[image]], boxes])
+        threshold = config.foreground_iou
+        matches = match(box_iou(candidates, boxes), threshold, threshold, keep_best=False)
+        positive, negative = sample(
+            matches.kinds, config.batch_per_image, config.positive_fraction, generator
+        )
+        chosen = torch.cat([positive, negative])
+        parts.append(
+            Regions(
+                candidates[chosen],
+                torch.full_like(chosen, image),
+                torch.cat(
+                    [_rows(labels, matches.gt[positive]), torch.full_like(negative, background)]
+                ),
+                torch.cat([_rows(boxes, matches.gt[positive]), candidates[negative]]),
+            )
+        )
+    return Regions(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def roi_losses(
+    predictions: RoiPredictions, regions: Regions, config: RoiConfig
+) -> tuple[Tensor, Tensor]:
+    """The classification and box losses over the sampled `regions`."""
+    background = predictions.deltas.shape[1]
+    count = max(1, regions.labels.numel())
+    classification = F.cross_entropy(predictions.logits, regions.labels, reduction="sum") / count
+    positive = torch.nonzero(regions.labels != background).squeeze(1)
+    targets = encode_boxes(
+        regions.boxes[positive], regions.gt_boxes[positive], config.box_weights
+    )
+    deltas = predictions.deltas[positive, regions.labels[positive]]
+    return classification, _smooth_l1(deltas, targets, config.box_loss_beta) / count
+
+
+def _smooth_l1(pred: Tensor, target: Tensor, beta: float) -> Tensor:
+    return F.smooth_l1_loss(pred, target, beta=beta, reduction="sum")
+
+
+def _rows(table: Tensor, indices: Tensor) -> Tensor:
+    """`table[indices]`, and nothing of an empty table (an image without boxes has no positives)."""
+    return table[indices] if table.shape[0] else table

@@ -1,0 +1,32 @@
+"""A balanced random choice of candidates for the losses (256 anchors, 512 regions an image in the paper)."""
+
+import torch
+from torch import Tensor
+
+from model.matching import NEGATIVE, POSITIVE
+
+
+def sample(
+    kinds: Tensor, count: int, positive_fraction: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Indices (positives, negatives), int64, of at most `count` candidates together.
+
+    At most `positive_fraction` of `count` are positive; negatives fill what is left.
+
+    Args:
+        kinds: [M] from `matching.match`.
+        count: how many in all.
+        positive_fraction: 0..1.
+        generator: a CPU generator, whatever device `kinds` is on: a run's draws do not depend on its device.
+    """
+    positive = torch.nonzero(kinds == POSITIVE).squeeze(1)
+    negative = torch.nonzero(kinds == NEGATIVE).squeeze(1)
+    positive = _choose(positive, int(count * positive_fraction), generator)
+    return positive, _choose(negative, count - positive.numel(), generator)
+
+
+def _choose(indices: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    if indices.numel() <= count:
+        return indices
+    chosen = torch.randperm(indices.numel(), generator=generator)[:count]
+    return indices[chosen.to(indices.device)]

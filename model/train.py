@@ -1,0 +1,224 @@
+"""`fpn-train`: a training run from one configuration file.
+
+    fpn-train CONFIG [--out DIR] [--resume] [--set KEY=VALUE ...] [--device cpu|cuda]
+
+A run's folder holds `last.pt` (to go on from), `model.pt` (to export), metrics.jsonl and TensorBoard events. The
+batches of an epoch are a function of the seed and the epoch, the samples come from a generator whose state is saved,
+so a resumed run continues with the losses that it would have had.
+"""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.backbone import WeightsError
+from model.batches import Batch, TrainingSet, plan_epoch, training_loader
+from model.checkpoint import CheckpointError, TrainingState, load_training, save_checkpoint
+from model.coco import CocoDataset, DataError
+from model.config import ConfigError, TrainConfig, load_config, to_mapping
+from model.detector import Detector
+from model.evaluate import evaluate
+from model.metrics import format_table
+from model.recorder import Recorder
+from model.trainer import DivergedError, Trainer
+
+logger = logging.getLogger(__name__)
+
+# What may differ between a run and its resumption: nothing here changes a loss.
+FREE_KEYS = {"name", "checkpoint_every", "eval_every", "data.workers", "data.root"}
+
+
+class RunError(ValueError):
+    """A run that cannot start or go on; the message says why and what to do."""
+
+
+class Run:
+    """A training run: its data, its trainer, its folder and how far it is.
+
+    Args:
+        config: the run's.
+        folder: where it writes.
+        device: "cpu" or "cuda".
+        resume: go on from the folder's last checkpoint.
+
+    Raises:
+        RunError, CheckpointError, DataError, WeightsError: see their messages.
+    """
+
+    def __init__(self, config: TrainConfig, folder: Path, device: str, resume: bool) -> None:
+        self.config, self.folder = config, folder
+        data = config.data
+        self.training = CocoDataset.read(
+            data.root / data.train_annotations,
+            data.root / data.train_images,
+            skip_empty=data.skip_empty,
+        )
+        logger.info("training on %s", self.training.report)
+        self.validation = _validation_set(config)
+        if self.validation and self.validation.class_names != self.training.class_names:
+            raise RunError(
+                f"{data.val_annotations}: expected the training set's classes"
+                f" {list(self.training.class_names)}, got {list(self.validation.class_names)}"
+            )
+        torch.manual_seed(config.seed)
+        detector = Detector(config.model, self.training.class_names).to(device)
+        self.trainer = Trainer(detector, config)
+        self.done = 0
+        if resume:
+            self._resume()
+        elif self.last.exists():
+            raise RunError(f"{self.last} exists: pass --resume to go on from it, or another --out")
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to go on from."""
+        return self.folder / "last.pt"
+
+    def execute(self) -> None:
+        """Train to the last step, with checkpoints, evaluations and records on the way."""
+        config, total = self.config, self.config.schedule.steps
+        with Recorder(self.folder, self.done, total) as recorder:
+            started = time.perf_counter()
+            for batch in self._batches():
+                values = self.trainer.step(self.done, batch)
+                self.done += 1
+                now = time.perf_counter()
+                recorder.step(self.done, values, len(batch.gt_boxes) / (now - started))
+                if _due(self.done, config.checkpoint_every, total):
+                    self._save()
+                if _due(self.done, config.eval_every, total):
+                    self._evaluate(recorder)
+                started = time.perf_counter()
+
+    def _batches(self) -> Iterator[Batch]:
+        """The batches from step `done` on, epoch after epoch, until the last step."""
+        data, schedule = self.config.data, self.config.schedule
+        resize = self.config.model.resize
+        training_set = TrainingSet(self.training, resize.short_side, resize.max_side)
+        sizes = [record.size for record in self.training.records]
+        short_sides = data.short_sides or (resize.short_side,)
+        step, epoch = 0, 0
+        while step < schedule.steps:
+            plan = plan_epoch(
+                sizes,
+                seed=self.config.seed,
+                epoch=epoch,
+                batch_size=schedule.batch_size,
+                short_sides=short_sides,
+                flip=data.flip,
+            )
+            plan = plan[: schedule.steps - step]
+            remaining = plan[max(0, self.done - step) :]
+            if remaining:
+                yield from training_loader(training_set, remaining, data.workers)
+            step, epoch = step + len(plan), epoch + 1
+
+    def _save(self) -> None:
+        trainer = self.trainer
+        state = TrainingState(
+            config=to_mapping(self.config),
+            step=self.done,
+            optimizer=trainer.optimizer.state_dict(),
+            scaler=trainer.scaler.state_dict(),
+            generator=trainer.generator.get_state(),
+        )
+        save_checkpoint(self.last, trainer.detector, state)
+
+    def _resume(self) -> None:
+        if not self.last.exists():
+            raise RunError(f"{self.last}: no checkpoint to resume from; start without --resume")
+        state = load_training(self.last, self.trainer.detector)
+        different = sorted(_differences(state.config, to_mapping(self.config)))
+        if different:
+            raise RunError(
+                f"{self.last}: begun with another configuration: {'; '.join(different)}."
+                " Resume with the same one, or start anew with another --out"
+            )
+        self.trainer.optimizer.load_state_dict(state.optimizer)
+        self.trainer.scaler.load_state_dict(state.scaler)
+        self.trainer.generator.set_state(state.generator)
+        self.done = state.step
+        logger.info("resumed %s after step %d", self.last, self.done)
+
+    def _evaluate(self, recorder: Recorder) -> None:
+        detector = self.trainer.detector
+        save_checkpoint(self.folder / "model.pt", detector)
+        if self.validation is None:
+            return
+        detector.eval()
+        metrics = evaluate(detector, self.validation, self.config.schedule.batch_size)
+        detector.train()
+        recorder.say(format_table(metrics))
+        recorder.record(self.done, metrics.scalars())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0, or 2 after one line that says what was wrong."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        config = load_config(options.config, tuple(options.set))
+        folder = options.out or Path("runs") / config.name
+        Run(config, folder, options.device, options.resume).execute()
+    except (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DivergedError,
+        RunError,
+        WeightsError,
+    ) as error:
+        print(f"fpn-train: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("fpn-train: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fpn-train", description="Train an FPN Faster R-CNN.")
+    parser.add_argument("config", type=Path, help="TOML or JSON file; see model/configs")
+    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="win over the file, e.g. --set schedule.steps=200",
+    )
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=default, choices=["cpu", "cuda"])
+    return parser
+
+
+def _validation_set(config: TrainConfig) -> CocoDataset | None:
+    data = config.data
+    if data.val_annotations is None or data.val_images is None:
+        return None
+    return CocoDataset.read(data.root / data.val_annotations, data.root / data.val_images)
+
+
+def _due(step: int, every: int, total: int) -> bool:
+    return step == total or (every > 0 and step % every == 0)
+
+
+def _differences(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """What differs between two nested configurations, a line a key."""
+    for key in then.keys() | now.keys():
+        name, old, new = prefix + key, then.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new, f"{name}.")
+        elif old != new and name not in FREE_KEYS:
+            yield f"{name} was {old}, is {new}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

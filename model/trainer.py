@@ -1,0 +1,123 @@
+"""One training step: losses of a batch, gradients, SGD with warm-up and step decay.
+
+Source: section 4 of the FPN paper; joint training of both stages, as Detectron and torchvision do it. The paper's
+recipe trains them apart.
+"""
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+
+from model.batches import Batch
+from model.config import ScheduleConfig, TrainConfig
+from model.detector import Detector
+from model.losses import Losses, roi_losses, rpn_losses, sample_regions
+from model.roi import pool_regions
+from model.rpn import best_of_all_levels, propose
+
+
+class DivergedError(RuntimeError):
+    """A loss that is no longer a number."""
+
+
+def learning_rate(step: int, schedule: ScheduleConfig) -> float:
+    """The learning rate of `step` (counted from 0): a linear warm-up, then a drop at each of `decay_steps`."""
+    rate = schedule.learning_rate
+    if step < schedule.warmup_steps:
+        progress = step / schedule.warmup_steps
+        rate *= schedule.warmup_factor * (1 - progress) + progress
+    return rate * schedule.decay ** sum(step >= drop for drop in schedule.decay_steps)
+
+
+class Trainer:
+    """Holds what changes from step to step: the weights, the optimizer, the sampling generator.
+
+    Args:
+        detector: on the device that it is to train on.
+        config: the run's.
+    """
+
+    def __init__(self, detector: Detector, config: TrainConfig) -> None:
+        self.detector = detector.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.config = config
+        self.device = detector.mean.device
+        self.generator = torch.Generator().manual_seed(config.seed)
+        self.optimizer = torch.optim.SGD(
+            _decayed_and_not(detector, config.schedule.weight_decay),
+            lr=config.schedule.learning_rate,
+            momentum=config.schedule.momentum,
+        )
+        on_cuda = self.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=on_cuda and config.precision == "mixed"
+        )
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Mixed precision for the network; losses and box arithmetic stay float32 outside of it."""
+        dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        return torch.autocast(
+            self.device.type, dtype=dtype, enabled=self.config.precision == "mixed"
+        )
+
+    def losses(self, batch: Batch) -> Losses:
+        """The four losses of `batch`, which must be on the trainer's device."""
+        detector, config = self.detector, self.detector.config
+        images = detector.normalise(batch.images, batch.sizes)
+        with self.autocast():
+            pyramid, predictions = detector(images.contiguous(memory_format=torch.channels_last))
+        anchors = detector.anchors(pyramid)
+        objectness, proposal_box = rpn_losses(
+            predictions, anchors, batch.gt_boxes, config.rpn, self.generator
+        )
+        with torch.no_grad():
+            pre_nms, post_nms = config.rpn.pre_nms_train, config.rpn.post_nms_train
+            by_level = propose(predictions, anchors, batch.sizes, config.rpn, pre_nms)
+            regions = sample_regions(
+                best_of_all_levels(by_level, post_nms),
+                batch.gt_boxes,
+                batch.gt_labels,
+                len(detector.class_names),
+                config.roi,
+                self.generator,
+            )
+        with self.autocast():
+            pooled = pool_regions(pyramid, regions.boxes, regions.images, config.roi)
+            region_predictions = detector.roi(pooled)
+        classification, box = roi_losses(region_predictions, regions, config.roi)
+        return Losses(objectness, proposal_box, classification, box)
+
+    def step(self, step: int, batch: Batch) -> dict[str, float]:
+        """Train on `batch` as step number `step` (from 0); its losses, their total and the learning rate.
+
+        Raises:
+            DivergedError: the loss is not finite. The weights are as they were.
+        """
+        rate = learning_rate(step, self.config.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        losses = self.losses(batch.to(self.device))
+        total = losses.total()
+        if not torch.isfinite(total):
+            raise DivergedError(
+                f"step {step + 1}: the loss is {total.item()} "
+                f"({', '.join(f'{name} {value.item():.3g}' for name, value in losses._asdict().items())})."
+                " Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(total).backward()
+        if self.config.schedule.clip_norm > 0:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.schedule.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        values = {name: value.item() for name, value in losses._asdict().items()}
+        return {"loss": total.item(), **values, "lr": rate}
+
+
+def _decayed_and_not(detector: Detector, decay: float) -> list[dict[str, object]]:
+    """Parameter groups: weights, which decay, and biases, which do not."""
+    trained = [(name, p) for name, p in detector.named_parameters() if p.requires_grad]
+    weights: list[Tensor] = [p for name, p in trained if not name.endswith("bias")]
+    biases: list[Tensor] = [p for name, p in trained if name.endswith("bias")]
+    return [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
