@@ -52,9 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", default="", help="default: a digest of the weights")
     parser.add_argument("--license", default="", help="of the weights, for the manifest")
     parser.add_argument("--data", default="", help="what the weights were trained on")
-    parser.add_argument(
-        "--accuracy", type=Path, help="JSON of fpn-eval --json, for the manifest"
-    )
+    parser.add_argument("--accuracy", type=Path, help="JSON of fpn-eval --json, for the manifest")
     parser.add_argument(
         "--images", type=Path, help="folder of photographs to compare on, beside made pictures"
     )
@@ -69,7 +67,9 @@ def _accuracy(path: Path | None) -> dict[str, float]:
         values = json.loads(path.read_text(encoding="utf-8"))
         return {name: value for name, value in values.items() if isinstance(value, int | float)}
     except (OSError, ValueError, AttributeError) as error:
-        raise OptionError(f"--accuracy {path}: expected the JSON of fpn-eval, got {error}") from None
+        raise OptionError(
+            f"--accuracy {path}: expected the JSON of fpn-eval, got {error}"
+        ) from None
 
 
 def _photographs(folder: Path | None) -> list[Path]:

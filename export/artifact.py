@@ -11,7 +11,7 @@ import onnx
 import onnxruntime
 
 from export.graph import trace
-from export.manifest import Provenance, attach, manifest
+from export.manifest import Provenance, described, manifest
 from export.parity import Report, compare, require
 from model.detector import Detector
 
@@ -47,8 +47,7 @@ def finish_artifact(
         onnx.save(model, temporary)
         report = compare(detector, temporary, photographs)
         require(report)
-        attach(model, manifest(detector, provenance, report.values()))
-        onnx.save(model, temporary)
+        onnx.save(described(model, manifest(detector, provenance, report.values())), temporary)
         onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         temporary.replace(path)
     finally:

@@ -12,17 +12,20 @@ Legend
 
 import copy
 import warnings
+from typing import Any
 
 import onnx
-import onnxscript
 import torch
-from onnxscript import opset18 as op
+from onnxscript import opset18
 from torch import Tensor, nn
 
 from model.backbone import FrozenNormConv2d
 from model.detector import Detections, Detector
 
 OPSET = 18
+op: Any = (
+    opset18  # its operators are annotated with ONNX's tensor types, which their results are not
+)
 INPUTS = ("images", "sizes")
 OUTPUTS = Detections._fields
 
@@ -37,7 +40,9 @@ def trace(detector: Detector) -> onnx.ModelProto:
     images = torch.zeros((len(TRACED_SIZES), 3, *TRACED_FRAME), dtype=torch.uint8)
     N, H, W = (torch.export.Dim(name) for name in ("N", "H_32", "W_32"))
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # the exporter's own deprecations; the result is compared with torch
+        warnings.simplefilter(
+            "ignore"
+        )  # the exporter's own deprecations; the result is compared with torch
         program = torch.onnx.export(
             network,
             (images, torch.tensor(TRACED_SIZES)),
@@ -79,15 +84,13 @@ def _with_plain_convolutions(detector: Detector) -> Detector:
     return plain
 
 
-def _non_max_suppression(
-    boxes: onnxscript.FLOAT, scores: onnxscript.FLOAT, iou_threshold: float
-) -> onnxscript.BOOL:
+def _non_max_suppression(boxes: Any, scores: Any, iou_threshold: float) -> Any:
     """`fpn::nms` in ONNX: survivors' (row, box) pairs become a mask [B, K]."""
     most = op.Shape(scores, start=1, end=2)  # the operator's own default is to keep none
     threshold = op.Constant(value_float=iou_threshold)
-    survivors = op.NonMaxSuppression(boxes, op.Unsqueeze(scores, [1]), most, threshold)
-    # (row, class, box) -> (row, box)
-    pairs = op.Concat(op.Slice(survivors, [0], [1], [1]), op.Slice(survivors, [2], [3], [1]), axis=1)
+    one_class = op.Unsqueeze(scores, op.Constant(value_ints=[1]))  # (B, K) -> (B, 1, K)
+    survivors = op.NonMaxSuppression(boxes, one_class, most, threshold)
+    pairs = op.Gather(survivors, op.Constant(value_ints=[0, 2]), axis=1)  # of (row, class, box)
     none = op.Expand(op.Constant(value_float=0.0), op.Shape(scores))
     ones = op.Expand(op.Constant(value_float=1.0), op.Shape(pairs, start=0, end=1))
     return op.Cast(op.ScatterND(none, pairs, ones), to=onnx.TensorProto.BOOL)

@@ -69,10 +69,13 @@ def manifest(
     }
 
 
-def attach(model: onnx.ModelProto, content: Mapping[str, object]) -> None:
-    """Put the manifest into the file's metadata, in place of any other."""
-    del model.metadata_props[:]
-    model.metadata_props.add(key=KEY, value=json.dumps(content))
+def described(model: onnx.ModelProto, content: Mapping[str, object]) -> onnx.ModelProto:
+    """A copy of `model` whose metadata is the manifest `content`, and nothing else."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.metadata_props[:]
+    copy.metadata_props.add(key=KEY, value=json.dumps(content))
+    return copy
 
 
 def weights_digest(detector: Detector) -> str:

@@ -26,7 +26,8 @@ def grid_anchors(cells: Tensor, height: int, width: int, stride: int) -> Tensor:
 
     Args:
         cells: [A, 4] from `cell_anchors`.
-        height, width: H and W of the level's feature map.
+        height: H of the level's feature map.
+        width: W of it.
         stride: input pixels a cell.
     """
     y = torch.arange(height, dtype=cells.dtype, device=cells.device) * stride

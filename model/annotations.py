@@ -18,6 +18,15 @@ class DataError(ValueError):
     """A data set that cannot be trusted, or a picture of it that cannot be decoded."""
 
 
+def reason(error: Exception) -> str:
+    """Return what was wrong in one line, also of an error that a loading process passed on.
+
+    torch's DataLoader puts the worker's traceback before the message; its last line is ours.
+    """
+    kind = type(error)
+    return str(error).strip().splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__name__}: ")
+
+
 class _Entry(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 

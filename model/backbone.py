@@ -8,9 +8,8 @@ convolution and its norm are one `FrozenNormConv2d`, which scales its weight ins
 function and the same gradient, without a pass over the feature map.
 """
 
-import pickle
+from http.client import HTTPException
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torchvision import models as networks
 
 from model.config import BackboneConfig
+from model.torch_file import UnreadableFile, read_torch_file
 
 # Which of torchvision's modules end in C2..C5, and how many channels those have. MobileNetV2's features[0] is its
 # stem, as conv1 is a ResNet's, and its last 1x1 convolution (features[18]) belongs to the classifier.
@@ -61,7 +61,8 @@ class FrozenNormConv2d(nn.Conv2d):
             bias=False,
         )
         self.weight = convolution.weight
-        assert norm.running_var is not None and norm.running_mean is not None
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", norm.bias.detach() - norm.running_mean * scale)
@@ -159,7 +160,7 @@ def _network(config: BackboneConfig) -> nn.Module:
 def _downloaded(name: str) -> nn.Module:
     try:
         network: nn.Module = networks.get_model(name, weights="IMAGENET1K_V1")
-    except (URLError, OSError) as error:
+    except (OSError, HTTPException, RuntimeError) as error:  # the last: not the file of that hash
         raise WeightsError(
             f"backbone.weights = 'hub': torchvision's {name} could not be downloaded ({error}). Fetch the file on a"
             " machine with a network and give its path as model.backbone.weights, or 'none' to start from scratch."
@@ -169,19 +170,24 @@ def _downloaded(name: str) -> nn.Module:
 
 def _load_weights(network: nn.Module, path: Path, name: str) -> None:
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        state = read_torch_file(path)
+    except UnreadableFile as error:
         raise WeightsError(
             f"{path}: expected a state dict of torchvision's {name}, got {error}"
         ) from None
     expected = network.state_dict()
     needed = {key for key in expected if not key.startswith(CLASSIFIERS)}
     needed -= {key for key in needed if key.endswith("num_batches_tracked")}
-    missing = sorted(needed - state.keys()) if isinstance(state, dict) else sorted(needed)
-    wrong = [key for key in sorted(needed - set(missing)) if state[key].shape != expected[key].shape]
+    found = state if isinstance(state, dict) else {}
+    missing = sorted(needed - found.keys())
+    wrong = [
+        key
+        for key in sorted(needed & found.keys())
+        if not isinstance(found[key], Tensor) or found[key].shape != expected[key].shape
+    ]
     if missing or wrong:
         raise WeightsError(
             f"{path}: not the weights of {name}: {len(missing)} tensors are missing {missing[:3]},"
             f" {len(wrong)} have another shape {wrong[:3]}"
         )
-    network.load_state_dict({key: state[key] for key in needed}, strict=False)
+    network.load_state_dict({key: found[key] for key in needed}, strict=False)

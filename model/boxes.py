@@ -50,7 +50,10 @@ def encode_boxes(
 
     References must have positive sides: anchors and matched proposals do.
     """
-    size, target_size = references[..., 2:] - references[..., :2], targets[..., 2:] - targets[..., :2]
+    size, target_size = (
+        references[..., 2:] - references[..., :2],
+        targets[..., 2:] - targets[..., :2],
+    )
     centre = references[..., :2] + 0.5 * size
     target_centre = targets[..., :2] + 0.5 * target_size
     deltas = torch.cat([(target_centre - centre) / size, torch.log(target_size / size)], dim=-1)

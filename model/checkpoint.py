@@ -11,7 +11,6 @@ written beside its name and renamed, so that a name always stands for a whole fi
 """
 
 import os
-import pickle
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from model.config import ConfigError, DetectorConfig, from_mapping, to_mapping
 from model.detector import Detector
+from model.torch_file import UnreadableFile, read_torch_file
 
 FORMAT = 1
 
@@ -128,12 +128,9 @@ def load_weights(detector: Detector, state: dict[str, Tensor], path: Path) -> No
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file") from None
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        reason = str(error).split("\n")[0][:120]
-        raise CheckpointError(f"{path}: expected a checkpoint of fpn-train, got {reason}") from None
+        content = read_torch_file(path)
+    except UnreadableFile as error:
+        raise CheckpointError(f"{path}: expected a checkpoint of fpn-train, got {error}") from None
     needed = {"format", "config", "class_names", "model"}
     if not isinstance(content, dict) or not needed <= content.keys():
         raise CheckpointError(

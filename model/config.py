@@ -1,8 +1,8 @@
 """Every setting of a detector and of a training run, as frozen dataclasses nested as the model is.
 
 Built once from a TOML or JSON file, passed whole, and saved in the checkpoint. Unknown keys and values of the wrong
-type are refused. The defaults are the paper's (arXiv 1612.03144, sections 3 to 5); where the paper is silent they
-are Detectron2's, and the field says so.
+type are refused. The defaults are the paper's (arXiv 1612.03144, sections 3 to 5); where the paper is silent, each
+class says whose they are.
 """
 
 import json
@@ -14,13 +14,16 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from model.transforms import Size, default_buckets
+from model.transforms import choose_bucket, default_buckets
 
-STRICT = ConfigDict(extra="forbid")
+STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
+Length = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
+
+FRAME_STRIDE = 32  # C5's; the sides of a frame are multiples of it
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
 
@@ -38,12 +41,19 @@ class ResizeConfig:
 
     short_side: Positive = 800
     max_side: Positive = 1333
-    buckets: tuple[Size, ...] = ()
+    buckets: tuple[tuple[Positive, Positive], ...] = ()
 
     def __post_init__(self) -> None:
-        """Derive the buckets where none are given."""
+        """Derive the buckets where none are given; refuse buckets that some photograph would not fit."""
         if not self.buckets:
             object.__setattr__(self, "buckets", default_buckets(self.short_side, self.max_side))
+        for height, width in ((self.short_side, self.max_side), (self.max_side, self.short_side)):
+            if not any(h >= height and w >= width for h, w in self.buckets):
+                raise ValueError(
+                    f"no bucket holds the {height} x {width} that the resize rule can give"
+                )
+        if any(side % 32 for frame in self.buckets for side in frame):
+            raise ValueError("both sides of a bucket must be multiples of 32, the coarsest stride")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -72,13 +82,17 @@ class PyramidConfig:
 class AnchorConfig:
     """One anchor scale a level, P2..P6, and ratios height / width (section 4.1)."""
 
-    sizes: tuple[float, float, float, float, float] = (32.0, 64.0, 128.0, 256.0, 512.0)
-    ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
+    sizes: tuple[Length, Length, Length, Length, Length] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    ratios: Annotated[tuple[Length, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
 
 
 @dataclass(frozen=True, config=STRICT)
 class RpnConfig:
-    """Region proposals on the pyramid (section 4.1). NMS counts and loss scale are Detectron2's."""
+    """Region proposals on the pyramid (section 4.1).
+
+    Positive fraction, NMS threshold and counts before it are Detectron's; the least size of a proposal is
+    torchvision's, and the beta of the smooth L1 loss both's. Of the counts after NMS, the paper gives both.
+    """
 
     foreground_iou: Fraction = 0.7
     background_iou: Fraction = 0.3
@@ -92,10 +106,20 @@ class RpnConfig:
     post_nms_train: Positive = 2000
     post_nms_test: Positive = 1000
 
+    @model_validator(mode="after")
+    def _background_below_foreground(self) -> Self:
+        low, high = self.background_iou, self.foreground_iou
+        if low > high:
+            raise ValueError(f"expected background_iou <= foreground_iou, got {low} and {high}")
+        return self
+
 
 @dataclass(frozen=True, config=STRICT)
 class RoiConfig:
-    """Fast R-CNN on the pyramid (section 4.2). Thresholds, box weights and test limits are Detectron2's.
+    """Fast R-CNN on the pyramid (section 4.2).
+
+    Thresholds, box weights and limits at test are Detectron's; RoIAlign with two samples a bin is torchvision's, its
+    alignment Detectron2's; the least size of a detection and the beta of the smooth L1 loss are torchvision's.
 
     Attributes:
         max_candidates: best (proposal, class) pairs an image that enter the last NMS.
@@ -104,7 +128,7 @@ class RoiConfig:
     resolution: Positive = 7
     sampling_ratio: Positive = 2
     aligned: bool = True
-    canonical_size: float = 224.0
+    canonical_size: Length = 224.0
     canonical_level: int = 4
     fc_channels: Positive = 1024
     foreground_iou: Fraction = 0.5
@@ -153,7 +177,7 @@ class DataConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class ScheduleConfig:
-    """SGD with linear warm-up and step decay (section 4; PAPER 1.4: 0.02 for 16 images a step).
+    """SGD with linear warm-up and step decay (section 5: 0.02 for 16 images a step).
 
     Attributes:
         decay_steps: steps at which the learning rate is multiplied by `decay`.
@@ -172,7 +196,7 @@ class ScheduleConfig:
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
-    def _decay_within_the_run(self) -> Self:
+    def _rising_decay_steps(self) -> Self:
         if list(self.decay_steps) != sorted(set(self.decay_steps)):
             raise ValueError(f"decay_steps must rise, got {self.decay_steps}")
         return self
@@ -207,7 +231,8 @@ def from_mapping(kind: type[Config], values: object, source: str) -> Config:
         ConfigError: one line a fault, each naming `source`, the key, what was expected and what came.
     """
     try:
-        return TypeAdapter(kind).validate_python(values)
+        # Strictly, as JSON: "200" is no number and 1 no truth value, but a list may stand for a tuple.
+        return TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
         faults = [_fault(item) for item in error.errors()]
         raise ConfigError("; ".join(f"{source}: {fault}" for fault in faults)) from None
@@ -237,6 +262,8 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
         raise ConfigError(f"{path}: expected a TOML or JSON file, got {error.strerror}") from None
     except ValueError as error:
         raise ConfigError(f"{path}: not valid {path.suffix[1:] or 'TOML'}: {error}") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a table of settings, got {type(values).__name__}")
     for override in overrides:
         _apply(values, override)
     return from_mapping(TrainConfig, values, str(path))
@@ -261,4 +288,4 @@ def _fault(item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         return f"unknown key {key}"
-    return f"{key}: {item['msg']}, got {item['input']!r}"
+    return f"{key or 'the whole'}: {item['msg']}, got {item['input']!r}"

@@ -92,7 +92,12 @@ class Detector(nn.Module):
     def anchors(self, pyramid: tuple[Tensor, ...]) -> list[Tensor]:
         """Anchors [cells * A, 4] of every level of `pyramid`, in pixels of the input."""
         return [
-            grid_anchors(self.get_buffer(f"cell_anchors_{level}"), *features.shape[-2:], stride)
+            grid_anchors(
+                self.get_buffer(f"cell_anchors_{level}"),
+                features.shape[-2],
+                features.shape[-1],
+                stride,
+            )
             for level, (features, stride) in enumerate(zip(pyramid, STRIDES, strict=True))
         ]
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from model.annotations import reason
 from model.checkpoint import CheckpointError, load_detector
 from model.coco import CocoDataset, DataError, Record
 from model.config import DetectorConfig, ResizeConfig
@@ -181,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.json:
             options.json.write_text(json.dumps(metrics.as_json(), indent=2) + "\n")
     except (CheckpointError, DataError, OSError) as error:
-        print(f"fpn-eval: {error}", file=sys.stderr)
+        print(f"fpn-eval: {reason(error)}", file=sys.stderr)
         return 2
     return 0
 

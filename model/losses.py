@@ -100,7 +100,8 @@ def sample_regions(
 
     Args:
         proposals: of N images, without gradient.
-        gt_boxes, gt_labels: [G, 4] and [G] of each image.
+        gt_boxes: [G, 4] of each image.
+        gt_labels: [G] of each image.
         background: the label of background, C.
         config: thresholds and counts.
         generator: draws the samples.
@@ -135,9 +136,7 @@ def roi_losses(
     count = max(1, regions.labels.numel())
     classification = F.cross_entropy(predictions.logits, regions.labels, reduction="sum") / count
     positive = torch.nonzero(regions.labels != background).squeeze(1)
-    targets = encode_boxes(
-        regions.boxes[positive], regions.gt_boxes[positive], config.box_weights
-    )
+    targets = encode_boxes(regions.boxes[positive], regions.gt_boxes[positive], config.box_weights)
     deltas = predictions.deltas[positive, regions.labels[positive]]
     return classification, _smooth_l1(deltas, targets, config.box_loss_beta) / count
 

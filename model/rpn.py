@@ -111,8 +111,9 @@ def propose(
 
 
 def best_of_all_levels(proposals: LevelProposals, count: int) -> Proposals:
-    """The best `count` (R) proposals of an image, whatever their level."""
-    logits, order = proposals.logits.flatten(1).topk(count, dim=1)  # (N, L*K) -> (N, R)
+    """The best `count` proposals of an image, whatever their level: R = min(count, L*K)."""
+    logits = proposals.logits.flatten(1)  # (N, L, K) -> (N, L*K)
+    logits, order = logits.topk(min(count, logits.shape[1]), dim=1)  # (N, R)
     boxes = proposals.boxes.flatten(1, 2).gather(1, order[..., None].expand(-1, -1, 4))
     return Proposals(boxes, logits, logits > NOTHING, order)
 

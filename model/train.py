@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from model.annotations import reason
 from model.backbone import WeightsError
 from model.batches import Batch, TrainingSet, plan_epoch, training_loader
 from model.checkpoint import CheckpointError, TrainingState, load_training, save_checkpoint
@@ -152,7 +153,12 @@ class Run:
         if self.validation is None:
             return
         detector.eval()
-        metrics = evaluate(detector, self.validation, self.config.schedule.batch_size)
+        metrics = evaluate(
+            detector,
+            self.validation,
+            self.config.schedule.batch_size,
+            workers=self.config.data.workers,
+        )
         detector.train()
         recorder.say(format_table(metrics))
         recorder.record(self.done, metrics.scalars())
@@ -174,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         RunError,
         WeightsError,
     ) as error:
-        print(f"fpn-train: {error}", file=sys.stderr)
+        print(f"fpn-train: {reason(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("fpn-train: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)

@@ -39,7 +39,7 @@ class Trainer:
     """
 
     def __init__(self, detector: Detector, config: TrainConfig) -> None:
-        self.detector = detector.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.detector = detector.train().to(memory_format=torch.channels_last)
         self.config = config
         self.device = detector.mean.device
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -105,7 +105,7 @@ class Trainer:
                 " Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
             )
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(total).backward()
+        torch.autograd.backward(self.scaler.scale(total))
         if self.config.schedule.clip_norm > 0:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.schedule.clip_norm)

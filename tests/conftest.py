@@ -1,0 +1,38 @@
+"""One trace for all tests that need an exported detector: tracing takes longer than what is done with it."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+from hypothesis import settings
+
+from export.artifact import finish_artifact
+from export.graph import trace
+from export.manifest import Provenance
+from model.detector import Detector
+from tests.detectors import small_detector
+
+# A busy machine is no reason to fail, and the same commit must not pass once and fail once.
+settings.register_profile("reproducible", deadline=None, derandomize=True)
+settings.load_profile("reproducible")
+
+PROVENANCE = Provenance(name="small", license="Apache-2.0", data="none", accuracy={"AP": 0.25})
+
+
+@pytest.fixture(scope="session")
+def detector() -> Detector:
+    return small_detector()
+
+
+@pytest.fixture(scope="session")
+def graph(detector: Detector) -> onnx.ModelProto:
+    return trace(detector)
+
+
+@pytest.fixture(scope="session")
+def artifact(
+    detector: Detector, graph: onnx.ModelProto, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    path = tmp_path_factory.mktemp("artifact") / "model.onnx"
+    finish_artifact(graph, detector, path, PROVENANCE)
+    return path

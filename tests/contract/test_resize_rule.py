@@ -1,0 +1,80 @@
+"""model/ and service/ each state how a photograph becomes a frame: they must agree to the pixel."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from model import transforms
+from service import image as service_image
+from service.manifest import ResizeRule
+
+sides = st.integers(1, 900)
+
+
+def rule(short_side: int, max_side: int) -> ResizeRule:
+    return ResizeRule(
+        short_side=short_side, max_side=max_side, rounding="round", interpolation="pillow-bilinear"
+    )
+
+
+@given(sides, sides, st.integers(16, 400), st.integers(0, 400))
+def test_any_photograph_gets_the_same_size_and_bucket(
+    height: int, width: int, short_side: int, more: int
+) -> None:
+    max_side = short_side + more
+    size = transforms.resized_size((height, width), short_side, max_side)
+    assert size == service_image.resized_size((height, width), rule(short_side, max_side))
+    buckets = transforms.default_buckets(short_side, max_side)
+    chosen = transforms.choose_bucket(size, buckets)
+    assert chosen == service_image.choose_bucket(size, buckets)
+
+
+MADE = {
+    "landscape.jpg": ("RGB", (211, 97), {}),
+    "turned.jpg": ("RGB", (120, 75), {"exif": True}),
+    "grey.png": ("L", (90, 160), {}),
+    "sixteen-bit.png": ("I;16", (60, 44), {}),
+    "transparent.png": ("RGBA", (75, 51), {}),
+    "palette.gif": ("P", (64, 33), {}),
+    "print.jpg": ("CMYK", (48, 99), {}),
+    "sliver.png": ("RGB", (400, 3), {}),
+}
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_file_becomes_the_same_frame_pixel_by_pixel(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    save_picture(path, *MADE[name])
+    buckets = transforms.default_buckets(64, 112)
+    photograph = transforms.read_image(path)
+    size = transforms.resized_size((photograph.height, photograph.width), 64, 112)
+    frame = transforms.letterbox(
+        transforms.resize_image(photograph, size), transforms.choose_bucket(size, buckets)
+    )
+    framing = service_image.Framing(rule(64, 112), buckets, max_pixels=10**6)
+    served = service_image.load_frame(path.read_bytes(), framing)
+    assert served.original == (photograph.height, photograph.width)
+    assert served.content == size
+    assert np.array_equal(served.pixels, frame.numpy())
+
+
+def save_picture(path: Path, mode: str, size: tuple[int, int], extra: dict[str, bool]) -> None:
+    """A random picture of (width, height) `size`, turned by EXIF where asked."""
+    width, height = size
+    generator = np.random.default_rng(len(path.name))
+    if mode == "I;16":
+        values = generator.integers(0, 65536, (height, width)).astype(np.uint16)
+        picture = Image.fromarray(values)
+    else:
+        bands = len(Image.new(mode, (1, 1)).getbands())
+        shape = (height, width) if bands == 1 else (height, width, bands)
+        pixels = generator.integers(0, 256, shape).astype(np.uint8)
+        picture = Image.fromarray(pixels, "L" if mode == "P" else mode)
+    exif = Image.Exif()
+    if extra.get("exif"):
+        exif[0x0112] = 6
+    picture.save(path, exif=exif)

@@ -1,0 +1,62 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from export.__main__ import main
+from model.checkpoint import save_checkpoint
+from tests.detectors import small_detector
+
+
+def refusal(capsys: pytest.CaptureFixture[str]) -> str:
+    """What was printed to standard error: one line."""
+    message = capsys.readouterr().err
+    assert message.startswith("fpn-export: ")
+    assert message.count("\n") == 1
+    return message
+
+
+def test_a_checkpoint_becomes_an_artifact_and_the_report_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "run" / "model.pt", small_detector())
+    out = tmp_path / "model.onnx"
+    assert main([str(tmp_path / "run" / "model.pt"), "--out", str(out)]) == 0
+    assert out.stat().st_size > 40_000_000
+    printed = capsys.readouterr().out
+    assert "matched_detections" in printed
+    assert "run" in printed.splitlines()[-1]  # named after its folder
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_what_is_no_checkpoint_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None
+) -> None:
+    path = tmp_path / "model.pt"
+    if content is not None:
+        path.write_bytes(content)
+    assert main([str(path), "--out", str(tmp_path / "model.onnx")]) == 2
+    assert str(path) in refusal(capsys)
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_checkpoint_of_another_architecture_is_refused_naming_what_differs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "model.pt"
+    save_checkpoint(path, small_detector())
+    content = torch.load(path, weights_only=True)
+    content["config"]["backbone"]["name"] = "resnet34"
+    torch.save(content, path)
+    assert main([str(path), "--out", str(tmp_path / "model.onnx")]) == 2
+    assert "not the weights of this resnet34 detector" in refusal(capsys)
+
+
+def test_an_empty_folder_of_photographs_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "model.pt", small_detector())
+    (tmp_path / "photographs").mkdir()
+    arguments = [str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]
+    assert main([*arguments, "--images", str(tmp_path / "photographs")]) == 2
+    assert "found none there" in refusal(capsys)

@@ -1,0 +1,41 @@
+import json
+from pathlib import Path
+
+import onnx
+import torch
+
+from export.manifest import Provenance, described, manifest, weights_digest
+from model.detector import Detector
+from tests.detectors import CLASS_NAMES, FRAMES, small_detector
+
+
+def test_the_manifest_states_the_detectors_own_settings(detector: Detector) -> None:
+    content = manifest(detector, Provenance(name="small", data="made"), {"images": 14})
+    assert content["classes"] == list(CLASS_NAMES)
+    assert content["buckets"] == [list(frame) for frame in FRAMES]
+    assert content["max_detections"] == 30
+    assert content["max_proposals"] == 40
+    assert content["thresholds"] == {"score": 0.05, "nms": 0.5, "proposal_nms": 0.7}
+    assert content["levels"] == [
+        {"name": f"P{level}", "stride": 2**level} for level in (2, 3, 4, 5, 6)
+    ]
+    assert content["parity"] == {"images": 14}
+
+
+def test_the_version_follows_the_weights_unless_given(detector: Detector) -> None:
+    other = small_detector()
+    assert weights_digest(other) == weights_digest(detector)
+    with torch.no_grad():
+        other.roi.fc1.bias[0] += 1e-3
+    assert weights_digest(other) != weights_digest(detector)
+    assert manifest(other, Provenance(name="x"), {})["version"] == weights_digest(other)
+    assert manifest(other, Provenance(name="x", version="7"), {})["version"] == "7"
+
+
+def test_a_described_copy_has_only_the_new_manifest_and_survives_the_file(tmp_path: Path) -> None:
+    model = onnx.ModelProto(ir_version=8)
+    model.metadata_props.add(key="manifest", value="old")
+    onnx.save(described(model, {"schema": 1}), tmp_path / "m.onnx")
+    read = onnx.load(tmp_path / "m.onnx")
+    assert {p.key: json.loads(p.value) for p in read.metadata_props} == {"manifest": {"schema": 1}}
+    assert model.metadata_props[0].value == "old"
