@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from model.transforms import choose_bucket, default_buckets
+from model.transforms import default_buckets
 
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
 
@@ -22,8 +22,6 @@ Length = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
-
-FRAME_STRIDE = 32  # C5's; the sides of a frame are multiples of it
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
 

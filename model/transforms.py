@@ -35,6 +35,9 @@ _UPRIGHT = {
 }
 _QUARTER_TURNS = (5, 6, 7, 8)
 
+# How much longer than its aspect says a default bucket is: 500 x 333 is not quite 3:2.
+SLACK = 1.02
+
 # What Pillow raises on damaged files; SyntaxError is its PNG reader's word for a bad chunk.
 _DECODE_ERRORS = (
     OSError,
@@ -134,8 +137,9 @@ def round_up(side: int, stride: int) -> int:
 def default_buckets(short_side: int, max_side: int, stride: int = 32) -> tuple[Size, ...]:
     """Return frames that hold every size which the resize rule can give, smallest area first.
 
-    They are the square, 4:3, 16:9 and the longest that the rule allows, in both orientations,
-    rounded up to multiples of `stride`: what cameras make, and little padding for each.
+    They are the square, 4:3, 3:2, 16:9 and the longest that the rule allows, in both orientations,
+    rounded up to multiples of `stride`: what cameras make, and little padding for each. The
+    oblong ones have room for pictures that are off their aspect by a pixel or a crop (`SLACK`).
 
     Raises:
         ValueError: `short_side` is not within 1..`max_side`.
@@ -143,7 +147,7 @@ def default_buckets(short_side: int, max_side: int, stride: int = 32) -> tuple[S
     if not 1 <= short_side <= max_side:
         raise ValueError(f"expected 1 <= short_side <= max_side, got {short_side} and {max_side}")
     short = round_up(short_side, stride)
-    aspects = (1, 4 / 3, 16 / 9, max_side / short_side)
+    aspects = (1, SLACK * 4 / 3, SLACK * 3 / 2, SLACK * 16 / 9, max_side / short_side)
     long_sides = (
         resized_size((short_side, round(short_side * a)), short_side, max_side)[1] for a in aspects
     )
