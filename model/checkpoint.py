@@ -11,7 +11,7 @@ written beside its name and renamed, so that a name always stands for a whole fi
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,30 +80,43 @@ def load_detector(path: Path) -> Detector:
         config = from_mapping(DetectorConfig, content["config"], str(path))
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    # The weights are in the file: nothing is to be downloaded or read from elsewhere.
-    config = replace(config, backbone=replace(config.backbone, weights="none"))
-    detector = Detector(config, tuple(content["class_names"]))
+    detector = Detector(without_download(config), tuple(content["class_names"]))
     load_weights(detector, content["model"], path)
     return detector.eval()
 
 
-def load_training(path: Path, detector: Detector) -> TrainingState:
-    """The state of the run that wrote `path`; its weights go into `detector`.
+def without_download(config: DetectorConfig) -> DetectorConfig:
+    """`config` for a detector whose weights come from a checkpoint: none are downloaded or read elsewhere."""
+    return replace(config, backbone=replace(config.backbone, weights="none"))
+
+
+def load_training(path: Path) -> TrainingState:
+    """The state of the run that wrote `path`.
 
     Raises:
-        CheckpointError: as `load_detector`, or the file holds no training state, or other classes.
+        CheckpointError: the file is not a checkpoint, or is one without training state.
     """
-    content = _read(path)
-    if "training" not in content:
+    training = _read(path).get("training")
+    names = {field.name for field in fields(TrainingState)}
+    if not isinstance(training, dict) or training.keys() != names:
         raise CheckpointError(
             f"{path}: expected the last checkpoint of a run, got a finished model without training state"
         )
+    return TrainingState(**training)
+
+
+def restore_weights(detector: Detector, path: Path) -> None:
+    """Put the weights of the checkpoint `path` into `detector`.
+
+    Raises:
+        CheckpointError: the file is not a checkpoint, or is one of other classes or another network.
+    """
+    content = _read(path)
     if tuple(content["class_names"]) != detector.class_names:
         raise CheckpointError(
             f"{path}: expected classes {list(detector.class_names)}, got {content['class_names']}"
         )
     load_weights(detector, content["model"], path)
-    return TrainingState(**content["training"])
 
 
 def load_weights(detector: Detector, state: dict[str, Tensor], path: Path) -> None:
@@ -116,7 +129,7 @@ def load_weights(detector: Detector, state: dict[str, Tensor], path: Path) -> No
     missing = sorted(expected.keys() - state.keys())
     surplus = sorted(state.keys() - expected.keys())
     common = sorted(expected.keys() & state.keys())
-    wrong = [key for key in common if state[key].shape != expected[key].shape]
+    wrong = [key for key in common if _shape(state[key]) != expected[key].shape]
     if missing or surplus or wrong:
         raise CheckpointError(
             f"{path}: not the weights of this {detector.config.backbone.name} detector:"
@@ -126,13 +139,19 @@ def load_weights(detector: Detector, state: dict[str, Tensor], path: Path) -> No
     detector.load_state_dict(state)
 
 
+def _shape(value: object) -> torch.Size | None:
+    return value.shape if isinstance(value, Tensor) else None
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = read_torch_file(path)
     except UnreadableFile as error:
         raise CheckpointError(f"{path}: expected a checkpoint of fpn-train, got {error}") from None
-    needed = {"format", "config", "class_names", "model"}
-    if not isinstance(content, dict) or not needed <= content.keys():
+    needed = {"format": int, "config": dict, "class_names": list, "model": dict}
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(key), kind) for key, kind in needed.items()
+    ):
         raise CheckpointError(
             f"{path}: expected a checkpoint of fpn-train with {sorted(needed)}, got another torch file"
         )

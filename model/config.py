@@ -43,6 +43,10 @@ class ResizeConfig:
 
     def __post_init__(self) -> None:
         """Derive the buckets where none are given; refuse buckets that some photograph would not fit."""
+        if self.short_side > self.max_side:
+            raise ValueError(
+                f"expected short_side <= max_side, got {self.short_side} and {self.max_side}"
+            )
         if not self.buckets:
             object.__setattr__(self, "buckets", default_buckets(self.short_side, self.max_side))
         for height, width in ((self.short_side, self.max_side), (self.max_side, self.short_side)):
@@ -60,7 +64,8 @@ class BackboneConfig:
 
     Attributes:
         name: one of torchvision's networks.
-        weights: "none" (random), "hub" (torchvision's ImageNet file, downloaded) or the path of a state dict.
+        weights: "hub" (torchvision's ImageNet file, downloaded), the path of a state dict, or "none" (random, and
+            norms that do nothing: for tests).
         frozen_stages: 0 trains everything, 1 fixes the stem, 2 the stem and C2 (Detectron2's FREEZE_AT 2), ... 5 all.
     """
 
@@ -171,6 +176,12 @@ class DataConfig:
     flip: bool = True
     skip_empty: bool = False
     workers: NonNegative = 0
+
+    @model_validator(mode="after")
+    def _validation_is_whole(self) -> Self:
+        if (self.val_annotations is None) != (self.val_images is None):
+            raise ValueError("expected both val_annotations and val_images, or neither")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -61,8 +61,10 @@ def best_detections(
     chosen_deltas = deltas.flatten(1, 2).gather(1, _each_coordinate(order))
     boxes = clip_boxes(decode_boxes(references, chosen_deltas, config.box_weights), sizes)
     valid = (scores > config.score_threshold) & at_least(boxes, config.min_size)
-    boxes = boxes * valid[..., None]
-    apart = boxes + _class_offsets(labels, boxes, num_classes) * valid[..., None]
+    boxes = boxes.masked_fill(
+        ~valid[..., None], 0.0
+    )  # an empty box neither suppresses nor is suppressed
+    apart = boxes + _class_offsets(labels, boxes, num_classes)
     valid = valid & nms_keep(apart, scores, config.nms_iou)
     return _first(boxes, scores, labels, sources, valid, min(config.max_detections, candidates))
 

@@ -1,7 +1,7 @@
 """What a run leaves behind and shows while it runs: metrics.jsonl, TensorBoard events, a progress line.
 
 metrics.jsonl holds one JSON object a line, in the order of steps. A resumed run first drops the lines past its
-checkpoint, so that each step stands there once.
+checkpoint, so that nothing stands there twice: a line for each step, and one more where it was evaluated.
 """
 
 import json

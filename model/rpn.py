@@ -102,7 +102,9 @@ def propose(
     logits = torch.stack([level_logits for level_logits, _ in levels], dim=1)  # (N, L, K)
     boxes = torch.stack([level_boxes for _, level_boxes in levels], dim=1)  # (N, L, K, 4)
     valid = (logits > NOTHING) & at_least(boxes, config.min_size)
-    boxes = boxes * valid[..., None]  # an empty box neither suppresses nor is suppressed
+    boxes = boxes.masked_fill(
+        ~valid[..., None], 0.0
+    )  # an empty box neither suppresses nor is suppressed
     logits = logits.masked_fill(~valid, NOTHING)
     # (N, L, K) -> (N*L, K) and back: image and level together are the operator's rows
     keep = nms_keep(boxes.flatten(0, 1), logits.flatten(0, 1), config.nms_iou)
@@ -126,7 +128,7 @@ def used_by_level(proposals: LevelProposals, used: Proposals) -> LevelProposals:
     logits, order = logits.topk(count, dim=-1)
     valid = logits > NOTHING
     boxes = proposals.boxes.gather(2, order[..., None].expand(-1, -1, -1, 4))
-    return LevelProposals(boxes * valid[..., None], logits, valid)
+    return LevelProposals(boxes.masked_fill(~valid[..., None], 0.0), logits, valid)
 
 
 def _candidates(

@@ -20,7 +20,14 @@ import torch
 from model.annotations import reason
 from model.backbone import WeightsError
 from model.batches import Batch, TrainingSet, plan_epoch, training_loader
-from model.checkpoint import CheckpointError, TrainingState, load_training, save_checkpoint
+from model.checkpoint import (
+    CheckpointError,
+    TrainingState,
+    load_training,
+    restore_weights,
+    save_checkpoint,
+    without_download,
+)
 from model.coco import CocoDataset, DataError
 from model.config import ConfigError, TrainConfig, load_config, to_mapping
 from model.detector import Detector
@@ -31,8 +38,14 @@ from model.trainer import DivergedError, Trainer
 
 logger = logging.getLogger(__name__)
 
-# What may differ between a run and its resumption: nothing here changes a loss.
-FREE_KEYS = {"name", "checkpoint_every", "eval_every", "data.workers", "data.root"}
+# What may differ between a run and its resumption: nothing here changes the loss of a step that was done.
+FREE_KEYS = {
+    "name",
+    "checkpoint_every",
+    "eval_every",
+    "schedule.steps",
+    *(f"data.{key}" for key in ("root", "workers", "val_annotations", "val_images")),
+}
 
 
 class RunError(ValueError):
@@ -67,14 +80,18 @@ class Run:
                 f"{data.val_annotations}: expected the training set's classes"
                 f" {list(self.training.class_names)}, got {list(self.validation.class_names)}"
             )
+        state = self._interrupted() if resume else None
+        if state is None and self.last.exists():
+            raise RunError(f"{self.last} exists: pass --resume to go on from it, or another --out")
         torch.manual_seed(config.seed)
-        detector = Detector(config.model, self.training.class_names).to(device)
+        network = without_download(config.model) if state else config.model
+        detector = Detector(network, self.training.class_names).to(device)
         self.trainer = Trainer(detector, config)
         self.done = 0
-        if resume:
-            self._resume()
-        elif self.last.exists():
-            raise RunError(f"{self.last} exists: pass --resume to go on from it, or another --out")
+        if state:
+            self._resume(state)
+        elif config.model.backbone.weights == "none":
+            logger.warning("the backbone starts at random, and its frozen norms normalise nothing")
 
     @property
     def last(self) -> Path:
@@ -91,10 +108,11 @@ class Run:
                 self.done += 1
                 now = time.perf_counter()
                 recorder.step(self.done, values, len(batch.gt_boxes) / (now - started))
-                if _due(self.done, config.checkpoint_every, total):
-                    self._save()
+                # In this order: a run that is stopped in between goes on from before its evaluation.
                 if _due(self.done, config.eval_every, total):
                     self._evaluate(recorder)
+                if _due(self.done, config.checkpoint_every, total):
+                    self._save()
                 started = time.perf_counter()
 
     def _batches(self) -> Iterator[Batch]:
@@ -131,16 +149,21 @@ class Run:
         )
         save_checkpoint(self.last, trainer.detector, state)
 
-    def _resume(self) -> None:
+    def _interrupted(self) -> TrainingState:
+        """The state to go on from; refused if it is that of another configuration."""
         if not self.last.exists():
             raise RunError(f"{self.last}: no checkpoint to resume from; start without --resume")
-        state = load_training(self.last, self.trainer.detector)
+        state = load_training(self.last)
         different = sorted(_differences(state.config, to_mapping(self.config)))
         if different:
             raise RunError(
                 f"{self.last}: begun with another configuration: {'; '.join(different)}."
                 " Resume with the same one, or start anew with another --out"
             )
+        return state
+
+    def _resume(self, state: TrainingState) -> None:
+        restore_weights(self.trainer.detector, self.last)
         self.trainer.optimizer.load_state_dict(state.optimizer)
         self.trainer.scaler.load_state_dict(state.scaler)
         self.trainer.generator.set_state(state.generator)
@@ -171,12 +194,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         config = load_config(options.config, tuple(options.set))
         folder = options.out or Path("runs") / config.name
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise RunError("--device cuda: torch finds no CUDA device here; use --device cpu")
         Run(config, folder, options.device, options.resume).execute()
     except (
         CheckpointError,
         ConfigError,
         DataError,
         DivergedError,
+        OSError,
         RunError,
         WeightsError,
     ) as error:

@@ -1,7 +1,7 @@
 """One training step: losses of a batch, gradients, SGD with warm-up and step decay.
 
 Source: section 4 of the FPN paper; joint training of both stages, as Detectron and torchvision do it. The paper's
-recipe trains them apart.
+recipe trains them apart. Biases do not decay, as in Detectron.
 """
 
 from contextlib import AbstractContextManager

@@ -127,7 +127,10 @@ def test_default_buckets_are_what_cameras_make_and_the_longest() -> None:
 
 
 def test_a_picture_a_pixel_off_three_by_two_has_its_bucket() -> None:
-    assert choose_bucket(resized_size((300, 451), 320, 576), default_buckets(320, 576)) == (320, 512)
+    assert choose_bucket(resized_size((300, 451), 320, 576), default_buckets(320, 576)) == (
+        320,
+        512,
+    )
 
 
 def test_buckets_of_a_rule_that_contradicts_itself_are_refused() -> None:

@@ -1,0 +1,75 @@
+import math
+
+import pytest
+import torch
+
+from model.anchors import cell_anchors, grid_anchors
+from model.boxes import box_area
+from model.config import AnchorConfig
+from model.fpn import STRIDES
+
+PAPER = AnchorConfig()
+INPUT = (800, 1000)
+
+
+def anchors_of(sizes: tuple[float, ...], strides: tuple[int, ...]) -> int:
+    """How many anchors those sizes, all at each stride, make on the paper's input."""
+    cells = cell_anchors(sizes, PAPER.ratios)
+    grids = ((math.ceil(INPUT[0] / stride), math.ceil(INPUT[1] / stride)) for stride in strides)
+    return sum(
+        len(grid_anchors(cells, *grid, stride)) for grid, stride in zip(grids, strides, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "strides", "count"),
+    [
+        (PAPER.sizes, (16,), 47_250),  # table 1 (a): C4, 47k
+        (PAPER.sizes, (32,), 12_000),  # (b): C5, 12k
+        (PAPER.sizes[:1], STRIDES, 199_974),  # (c): P2..P6, 200k
+        (PAPER.sizes, (4,), 750_000),  # (f): P2 alone, 750k
+    ],
+)
+def test_anchors_are_as_many_as_in_the_papers_table_1(
+    sizes: tuple[float, ...], strides: tuple[int, ...], count: int
+) -> None:
+    assert anchors_of(sizes, strides) == count
+
+
+def test_every_ratio_of_a_size_has_that_sizes_area() -> None:
+    cells = cell_anchors(PAPER.sizes, PAPER.ratios)
+    areas = torch.tensor([size**2 for size in PAPER.sizes for _ in PAPER.ratios])
+    torch.testing.assert_close(box_area(cells), areas, rtol=1e-6, atol=0)
+
+
+def test_a_ratio_is_height_over_width_and_sizes_come_first() -> None:
+    cells = cell_anchors((32.0, 50.0), (0.5, 1.0, 2.0, 3.0))
+    sides = cells[:, 2:] - cells[:, :2]
+    torch.testing.assert_close(sides[:, 1] / sides[:, 0], torch.tensor([0.5, 1, 2, 3] * 2))
+    assert box_area(cells)[3].item() == pytest.approx(32**2)
+    assert box_area(cells)[4].item() == pytest.approx(50**2)
+
+
+def test_the_anchor_of_ratio_one_half_is_not_rounded() -> None:
+    width, height = 32 * math.sqrt(2), 32 / math.sqrt(2)
+    [cell] = cell_anchors((32.0,), (0.5,))
+    expected = torch.tensor([-width / 2, -height / 2, width / 2, height / 2])
+    torch.testing.assert_close(cell, expected, rtol=1e-7, atol=0)
+
+
+def test_anchors_are_centred_on_the_corners_of_their_cells_row_by_row() -> None:
+    cells = cell_anchors((10.0,), (0.5, 2.0))
+    anchors = grid_anchors(cells, 3, 5, 8).reshape(3, 5, 2, 4)
+    centres = (anchors[..., :2] + anchors[..., 2:]) / 2
+    for row in range(3):
+        for column in range(5):
+            expected = torch.tensor([8.0 * column, 8.0 * row]).expand(2, 2)
+            torch.testing.assert_close(centres[row, column], expected, atol=1e-5, rtol=0)
+
+
+def test_the_anchors_of_a_cell_stand_together() -> None:
+    cells = cell_anchors((10.0,), (0.5, 1.0, 2.0))
+    anchors = grid_anchors(cells, 2, 3, 16)
+    assert torch.equal(anchors[:3], cells)
+    assert torch.equal(anchors[3:6], cells + torch.tensor([16.0, 0, 16, 0]))
+    assert torch.equal(anchors[9:12], cells + torch.tensor([0.0, 16, 0, 16]))

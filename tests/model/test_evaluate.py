@@ -1,0 +1,218 @@
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from model.checkpoint import save_checkpoint
+from model.coco import DataError
+from model.config import (
+    BackboneConfig,
+    DetectorConfig,
+    PyramidConfig,
+    ResizeConfig,
+    RoiConfig,
+    RpnConfig,
+)
+from model.detector import Detections, Detector
+from model.evaluate import evaluate, main
+from model.transforms import Size
+from tests.model.conftest import CocoFolder
+
+RED, GREEN = 0, 1  # channels, and labels of the detector below
+
+
+@dataclass
+class ColourDetector:
+    """Finds the red and the green rectangle of a picture: right only if every mapping is.
+
+    Behind the detections that count it leaves rubbish, which must not be read.
+    """
+
+    class_names: tuple[str, ...] = ("red", "green")
+    config: DetectorConfig = field(
+        default_factory=lambda: DetectorConfig(resize=ResizeConfig(short_side=128, max_side=224))
+    )
+    mean: Tensor = field(default_factory=lambda: torch.zeros(3, 1, 1))
+    batches: list[tuple[Size, int]] = field(default_factory=list)
+
+    def detect(self, images: Tensor, sizes: Tensor) -> Detections:
+        N, _, H, W = images.shape
+        self.batches.append(((H, W), N))
+        boxes, scores, labels = torch.full((N, 4, 4), 7.0), torch.ones(N, 4), torch.zeros(N, 4)
+        counts = torch.zeros(N, dtype=torch.int64)
+        for n, image in enumerate(images):
+            content = image[:, : sizes[n, 0], : sizes[n, 1]]
+            for label in (RED, GREEN):
+                ys, xs = torch.nonzero(content[label] > 127, as_tuple=True)
+                if len(ys):
+                    place = counts[n]
+                    corners = torch.stack([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+                    boxes[n, place], labels[n, place] = corners.float(), label
+                    scores[n, place] = 0.9 - 0.1 * place
+                    counts[n] += 1
+        none = torch.zeros(N, 5)
+        labels = labels.long()
+        return Detections(boxes, scores, labels, labels, counts, none, none, none.long())
+
+
+def add_picture(folder: CocoFolder, name: str, size: Size, boxes: dict[int, list[int]]) -> None:
+    """Draw the boxes (x, y, width, height) of colour channels; category ids are 4 and 2."""
+    pixels = np.zeros((*size, 3), dtype=np.uint8)
+    for channel, (x, y, w, h) in boxes.items():
+        pixels[y : y + h, x : x + w, channel] = 255
+    image_id = folder.add_image(name, size, Image.fromarray(pixels))
+    for channel, bbox in boxes.items():
+        folder.add_box(image_id, bbox, category_id={RED: 4, GREEN: 2}[channel])
+
+
+@pytest.fixture
+def coloured(folder: CocoFolder) -> CocoFolder:
+    """Pictures of all shapes, in an order of no help; the thread's two axes scale unlike."""
+    folder.document["categories"] = [{"id": 4, "name": "red"}, {"id": 2, "name": "green"}]
+    add_picture(folder, "wide.png", (256, 384), {RED: [20, 40, 120, 200], GREEN: [200, 8, 160, 90]})
+    add_picture(folder, "tall.png", (448, 256), {GREEN: [16, 200, 100, 220]})
+    add_picture(folder, "square.png", (64, 64), {RED: [4, 8, 50, 30]})
+    add_picture(folder, "empty.png", (256, 300), {})
+    add_picture(folder, "long.png", (100, 896), {RED: [400, 20, 300, 72]})
+    add_picture(folder, "thread.png", (6, 896), {GREEN: [200, 0, 480, 6]})
+    add_picture(folder, "wide2.png", (300, 450), {GREEN: [30, 30, 390, 240], RED: [0, 0, 90, 300]})
+    return folder
+
+
+def test_a_detector_that_is_right_in_its_frames_is_right_in_the_photographs(
+    coloured: CocoFolder,
+) -> None:
+    metrics = evaluate(ColourDetector(), coloured.read(), batch_size=2)
+    assert metrics.ap50_per_class == pytest.approx({"green": 1.0, "red": 1.0})
+    assert metrics.AP75 > 0.999
+    assert metrics.AP > 0.9
+
+
+def test_classes_are_matched_by_name(coloured: CocoFolder) -> None:
+    named_wrongly = ColourDetector(class_names=("green", "red"))
+    metrics = evaluate(named_wrongly, coloured.read(), batch_size=2)
+    assert metrics.ap50_per_class["green"] < 0.2
+
+
+def test_each_picture_alone_decides_its_bucket_and_only_its_bucket_shares_a_batch(
+    coloured: CocoFolder,
+) -> None:
+    detector = ColourDetector()
+    evaluate(detector, coloured.read(), batch_size=8)
+    assert sorted(detector.batches) == [
+        ((128, 128), 1),
+        ((128, 192), 3),
+        ((128, 224), 2),
+        ((224, 128), 1),
+    ]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
+def test_the_batch_size_changes_no_figure(coloured: CocoFolder, batch_size: int) -> None:
+    dataset = coloured.read()
+    one_by_one = evaluate(ColourDetector(), dataset, 1).scalars()
+    detector = ColourDetector()
+    assert evaluate(detector, dataset, batch_size).scalars() == one_by_one
+    assert max(count for _, count in detector.batches) <= batch_size
+
+
+@pytest.mark.filterwarnings("default:.*fork.*:DeprecationWarning")
+def test_workers_and_a_progress_bar_change_no_figure(
+    coloured: CocoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = coloured.read()
+    metrics = evaluate(ColourDetector(), dataset, 2, workers=1, progress=True)
+    assert metrics.scalars() == evaluate(ColourDetector(), dataset, 2).scalars()
+    assert "0/7" in capsys.readouterr().err
+
+
+def test_classes_that_differ_are_refused_with_what_differs(coloured: CocoFolder) -> None:
+    detector = ColourDetector(class_names=("red", "blue"))
+    with pytest.raises(DataError, match=r"detector has \['blue'\].*data set \['green'\]"):
+        evaluate(detector, coloured.read())
+
+
+def test_a_detector_that_finds_nothing_scores_zero(coloured: CocoFolder) -> None:
+    dataset = coloured.read()
+    for record in dataset.records:
+        Image.new("RGB", record.size[::-1]).save(record.path)
+    assert set(evaluate(ColourDetector(), dataset).scalars().values()) == {0.0}
+
+
+def tiny_checkpoint(path: Path, class_names: tuple[str, ...] = ("red", "green")) -> Path:
+    config = DetectorConfig(
+        resize=ResizeConfig(short_side=64, max_side=128),
+        backbone=BackboneConfig(name="resnet18", weights="none"),
+        pyramid=PyramidConfig(channels=8),
+        rpn=RpnConfig(pre_nms_test=50, post_nms_test=50),
+        roi=RoiConfig(fc_channels=8, score_threshold=0.0),
+    )
+    torch.manual_seed(0)
+    save_checkpoint(path, Detector(config, class_names))
+    return path
+
+
+def arguments(folder: CocoFolder, checkpoint: Path, *more: str) -> list[str]:
+    where = ["--images", str(folder.root), "--annotations", str(folder.json)]
+    return [str(checkpoint), *where, "--device", "cpu", *more]
+
+
+def test_the_command_prints_a_table_and_writes_json(
+    coloured: CocoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coloured.read()
+    out = tmp_path / "figures.json"
+    checkpoint = tiny_checkpoint(tmp_path / "model.pt")
+    assert main(arguments(coloured, checkpoint, "--batch-size", "3", "--json", str(out))) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("7 images (1 without boxes), 8 boxes, 0 crowd boxes")
+    assert all(word in printed for word in ("AP50", "APl", "red", "green"))
+    figures: dict[str, Any] = json.loads(out.read_text())
+    assert math.isfinite(figures["AP50"])
+    assert figures["classes"]["green"]["boxes"] == 4
+
+
+def failure(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line of standard error; a progress bar redraws its own with carriage returns."""
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+def test_a_checkpoint_that_is_missing_costs_one_line(
+    coloured: CocoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coloured.read()
+    assert main(arguments(coloured, coloured.root / "none.pt")) == 2
+    assert failure(capsys).startswith(f"fpn-eval: {coloured.root / 'none.pt'}: ")
+
+
+def test_annotations_that_are_missing_cost_one_line(
+    folder: CocoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(folder, tiny_checkpoint(folder.root / "model.pt"))) == 2
+    assert failure(capsys).endswith("instances.json: cannot be read: No such file or directory")
+
+
+def test_classes_that_differ_cost_one_line(
+    coloured: CocoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coloured.read()
+    checkpoint = tiny_checkpoint(coloured.root / "model.pt", class_names=("red", "blue"))
+    assert main(arguments(coloured, checkpoint)) == 2
+    assert "only the detector has ['blue']" in failure(capsys)
+
+
+@pytest.mark.parametrize("size", ["0", "-2", "many"])
+def test_a_batch_size_that_is_no_positive_number_is_refused(
+    coloured: CocoFolder, size: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments(coloured, coloured.root / "model.pt", "--batch-size", size))
+    assert "--batch-size" in capsys.readouterr().err
