@@ -6,13 +6,17 @@ EXTRA ?= $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 MODEL ?= deploy/models/default/model.onnx
 CONFIG ?= model/configs/voc-mobilenetv2.toml
 CHECKPOINT ?= deploy/models/default/checkpoint.pt
+EXPORT_FLAGS ?= --name voc-mobilenetv2-fpn \
+	--license 'research use: the terms of the photographs, see MODEL_CARD.md' \
+	--data 'Pascal VOC 2007 and 2012 (part), COCO 2017 (178 images)' \
+	--accuracy deploy/models/default/accuracy.json --images docs
 
 SERVE := .venv
 DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: install serve test check fmt train export compose-test clean
+.PHONY: help install serve test check fmt train export compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -62,7 +66,7 @@ train: $(DEV_READY)
 	$(DEV)/bin/fpn-train $(CONFIG)
 
 export: $(DEV_READY)
-	$(DEV)/bin/fpn-export $(CHECKPOINT) --out $(MODEL)
+	$(DEV)/bin/fpn-export $(CHECKPOINT) --out $(MODEL) $(EXPORT_FLAGS)
 
 compose-test:
 	$(PYTHON) deploy/compose_test.py

@@ -1,0 +1,159 @@
+"""`fpn-serve`, or `python -m service`: settings, model, then serving until told to stop.
+
+Exit codes: 0 after SIGTERM, 130 after Ctrl-C, 2 when a setting, the model or the port cannot be
+used (with one line that says which), 1 when the model fails to warm up or hangs at the end.
+"""
+
+import argparse
+import logging
+import math
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+from fastapi import FastAPI
+
+from service.app import create_app
+from service.detector import Detector
+from service.errors import InvalidSettings, ServiceError
+from service.logs import configure_logs
+from service.settings import Settings, describe_settings, load_settings
+
+log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which also drains on a signal and stops when the model does not warm up."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Opens the listening socket and says where it is."""
+        await super().startup(sockets)
+        if sockets:
+            announce(self._app, *sockets[0].getsockname()[:2])
+
+    async def on_tick(self, counter: int) -> bool:
+        """Whether to stop; asked by uvicorn ten times a second."""
+        return await super().on_tick(counter) or self.warm_up_failure is not None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stops being ready at once; uvicorn then finishes what is inside."""
+        if self._detector:
+            self._detector.drain()
+        super().handle_exit(sig, frame)
+
+    @property
+    def has_let_go(self) -> bool:
+        """Whether all threads have come back, or none were made."""
+        return not self._detector or self._detector.stopped
+
+    @property
+    def has_warmed_up(self) -> bool:
+        """Whether warming up came to its end before the server did."""
+        return not self._app.state.warming.cancelled()
+
+    @property
+    def _detector(self) -> Detector | None:
+        """The detector, once the application has started."""
+        return getattr(self._app.state, "detector", None)
+
+    @property
+    def warm_up_failure(self) -> BaseException | None:
+        """What the model raised while it warmed up."""
+        warming = self._app.state.warming
+        return warming.exception() if warming.done() and not warming.cancelled() else None
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the server, and exits the process. The only argument is --help."""
+    parser = argparse.ArgumentParser(
+        "fpn-serve",
+        description="Serves a detector over HTTP. Everything is set by environment variables:",
+        epilog=describe_settings(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.parse_args(arguments)
+    # uvicorn raises the signal again once it has drained; before that, it stops a start that hangs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        serve(load_settings())
+    except ServiceError as error:
+        _leave(2, error.detail)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def serve(settings: Settings) -> None:
+    """Serves until a signal.
+
+    Raises:
+        InvalidSettings: the address cannot be listened on.
+        InvalidModel: the model cannot be served.
+    """
+    configure_logs(settings.log_level)
+    listener = bind(settings.host, settings.port)
+    app = create_app(settings)
+    config = uvicorn.Config(
+        app,
+        lifespan="on",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
+    )
+    server = Server(config, app)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        if not server.has_let_go:
+            # A thread is in the engine, and Python would wait for it, for ever if it hangs there. A batch that
+            # does not come back is a failure; warming up is only slow, and nobody waits for it.
+            os._exit(1 if server.has_warmed_up else 0)
+    if server.warm_up_failure is not None:
+        _leave(1, f"{settings.model}: the model failed to warm up: {server.warm_up_failure}")
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that is bound, and does not listen yet. Raises InvalidSettings when it cannot be."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InvalidSettings(
+            f"FPN_HOST, FPN_PORT: cannot listen on {host} port {port}: {error.strerror}"
+        ) from error
+    return listener
+
+
+def announce(app: FastAPI, host: str, port: int) -> None:
+    """Logs where the server listens, what it serves, and how to try it."""
+    engine = app.state.engine
+    shown = "localhost" if host in ("0.0.0.0", "::") else host
+    url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    fields = {
+        "address": url,
+        "model": engine.manifest.name,
+        "version": engine.manifest.version,
+        "provider": engine.provider,
+        "try": f"curl -F images=@photo.jpg {url}/detect",
+    }
+    log.info("listening", extra={"fields": fields})
+
+
+def _leave(code: int, message: str) -> NoReturn:
+    sys.stderr.write(f"fpn-serve: {message}\n")
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

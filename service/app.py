@@ -1,0 +1,72 @@
+"""The only place that assembles: settings in, application out. No logic lives here."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from service.access import AccessLog
+from service.bodies import BodyLimits
+from service.detector import Detector
+from service.engine import Engine
+from service.errors import ServiceError
+from service.handlers import on_http_exception, on_service_error, on_validation_error
+from service.image import prepare_pillow
+from service.metrics import Metrics
+from service.openapi import DESCRIPTION
+from service.routes import router
+from service.settings import Settings
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application, with its model loaded; warming up begins when it is started.
+
+    Raises:
+        InvalidModel: the model cannot be served.
+    """
+    prepare_pillow()
+    metrics = Metrics()
+    engine = Engine(settings.model, settings.device, settings.threads)
+    manifest = engine.manifest
+    metrics.model_info.labels(
+        manifest.name, manifest.version, manifest.precision, engine.provider
+    ).set(1)
+    app = FastAPIOffline(  # its pages fetch nothing from other hosts
+        title="fpn-serve",
+        version=version("fpn-serve"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        middleware=[Middleware(AccessLog, metrics=metrics)],
+        exception_handlers={
+            ServiceError: on_service_error,
+            RequestValidationError: on_validation_error,
+            HTTPException: on_http_exception,
+        },
+    )
+    app.state.settings = settings
+    app.state.metrics = metrics
+    app.state.engine = engine
+    app.state.body_limits = BodyLimits(settings.max_body_bytes, settings.max_images)
+    app.include_router(router)
+    return app
+
+
+@asynccontextmanager
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Answers /livez at once and warms up behind it; at the end, drains.
+
+    A warm-up that fails is the exception of `app.state.warming`, which the process's main looks at.
+    """
+    detector = Detector(app.state.engine, app.state.settings, app.state.metrics)
+    app.state.detector = detector
+    app.state.warming = warming = asyncio.create_task(detector.warm_up(), name="warm-up")
+    yield
+    warming.cancel()
+    await asyncio.wait([warming])
+    await detector.stop()

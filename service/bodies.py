@@ -1,0 +1,165 @@
+"""The pictures of a request, from any of the three bodies that /detect takes.
+
+    multipart/form-data          every part named `images`; others are ignored
+    image/*, octet-stream        the body is the picture
+    application/json             {"images": [{"content": base64}]}
+
+The size that the header names is refused before anything is read; a body without one is read up to
+the limit and no further. Bodies stay in memory: what may be inside at once is bounded by admission.
+"""
+
+import asyncio
+import base64
+import binascii
+from dataclasses import dataclass
+from math import inf
+
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from python_multipart import FormParser
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import Field as FormField
+from python_multipart.multipart import File, parse_options_header
+from starlette.requests import ClientDisconnect, Request
+
+from service.detector import Picture
+from service.errors import (
+    ClientGone,
+    DeadlineExceeded,
+    InvalidImage,
+    InvalidRequest,
+    TooLarge,
+    UnsupportedMediaType,
+)
+
+PART = "images"
+MULTIPART = "multipart/form-data"
+JSON = "application/json"
+OCTETS = "application/octet-stream"
+# Without a limit of its own the parser would write parts past 1 MiB to a file.
+IN_MEMORY = {"MAX_MEMORY_FILE_SIZE": inf}
+
+
+class EncodedImage(BaseModel):
+    """A picture inside JSON."""
+
+    content: str = Field(description="the picture's bytes in base64")
+
+
+class DetectBody(BaseModel):
+    """The JSON body of /detect."""
+
+    images: list[EncodedImage]
+
+
+@dataclass(frozen=True)
+class BodyLimits:
+    """The most bytes of a body and the most images in it."""
+
+    max_bytes: int
+    max_images: int
+
+
+async def read_pictures(request: Request, limits: BodyLimits, deadline: float) -> list[Picture]:
+    """The pictures in the body, in order; at least one. `deadline` is in the event loop's time.
+
+    Raises:
+        UnsupportedMediaType: the type of the body is none of the three, or it is compressed.
+        TooLarge: more bytes or images than the limits.
+        InvalidRequest, RequestValidationError: the body is not what its type says, or is empty.
+        DeadlineExceeded: it was not there by `deadline`.
+        ClientGone: the caller closed the connection.
+    """
+    kind = _media_type(request)
+    body = await _read(request, limits.max_bytes, deadline)
+    if not body:
+        raise InvalidRequest("the body is empty: expected at least one image")
+    if kind == MULTIPART:
+        pictures = await asyncio.to_thread(_from_multipart, request.headers["content-type"], body)
+    elif kind == JSON:
+        pictures = await asyncio.to_thread(_from_json, body)
+    else:
+        pictures = [body]
+    if len(pictures) > limits.max_images:
+        detail = f"{len(pictures)} images in one request; at most {limits.max_images} are taken"
+        raise TooLarge(detail, reason="images")
+    return pictures
+
+
+def _media_type(request: Request) -> str:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in (MULTIPART, JSON, OCTETS) and not kind.startswith("image/"):
+        raise UnsupportedMediaType(
+            f"Content-Type: expected {MULTIPART}, {JSON}, image/* or {OCTETS}, got {kind or 'none'}"
+        )
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise UnsupportedMediaType(f"Content-Encoding: expected none, got {encoding}")
+    return kind
+
+
+async def _read(request: Request, max_bytes: int, deadline: float) -> bytes:
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_many_bytes(max_bytes)
+    body = bytearray()
+    try:
+        async with asyncio.timeout_at(deadline):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise _too_many_bytes(max_bytes)
+    except TimeoutError as error:
+        detail = f"the deadline passed when {len(body)} bytes of the body were there"
+        raise DeadlineExceeded(detail) from error
+    except ClientDisconnect as error:
+        raise ClientGone("the connection was closed before the body was there") from error
+    return bytes(body)
+
+
+def _from_multipart(content_type: str, body: bytes) -> list[Picture]:
+    pictures: list[Picture] = []
+
+    def on_file(file: File) -> None:
+        file.file_object.seek(0)
+        if file.field_name == PART.encode():
+            pictures.append(file.file_object.read())
+
+    def on_field(field: FormField) -> None:
+        if field.field_name == PART.encode():
+            pictures.append(field.value or b"")
+
+    boundary = parse_options_header(content_type)[1].get(b"boundary")
+    try:
+        parser = FormParser(MULTIPART, on_field, on_file, boundary=boundary, config=IN_MEMORY)
+        parser.write(body)
+        parser.finalize()
+    except FormParserError as error:
+        raise InvalidRequest("the multipart body is damaged or ends too early") from error
+    if not pictures:
+        raise InvalidRequest(f"the multipart body has no part named {PART}")
+    return pictures
+
+
+def _from_json(body: bytes) -> list[Picture]:
+    try:
+        images = DetectBody.model_validate_json(body).images
+    except ValidationError as error:
+        entries = error.errors(include_input=False, include_url=False)
+        raise RequestValidationError(
+            [{**entry, "loc": ("body", *entry["loc"])} for entry in entries]
+        ) from error
+    if not images:
+        raise InvalidRequest("images is empty: expected at least one image")
+    return [_decoded(image.content) for image in images]
+
+
+def _decoded(content: str) -> Picture:
+    try:
+        return base64.b64decode("".join(content.split()), validate=True)
+    except (binascii.Error, ValueError):
+        return InvalidImage("content is not base64")
+
+
+def _too_many_bytes(max_bytes: int) -> TooLarge:
+    return TooLarge(f"the body has more than {max_bytes} bytes")

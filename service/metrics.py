@@ -1,0 +1,164 @@
+"""What the server measures, for Prometheus: one object with a registry of its own.
+
+Seconds and bytes, `_total` on counters, and labels from fixed sets only. The same words are in the
+log and in `Server-Timing`. One process per device: scale by replicas, not by workers.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+
+from service.detections import Detected
+
+# The buckets that OpenTelemetry advises for HTTP, and finer ones below for the stages.
+REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30)
+STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, *REQUEST_BUCKETS_S)
+BATCH_BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
+RATIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1)
+PROPOSAL_BUCKETS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+WINDOW_S = 10.0
+
+
+class Rate:
+    """Events per second over the last `window_s` seconds."""
+
+    def __init__(self, window_s: float = WINDOW_S, clock: Callable[[], float] = monotonic) -> None:
+        self._window_s = window_s
+        self._clock = clock
+        self._times: deque[float] = deque()
+
+    def add(self) -> None:
+        """Counts an event that happens now."""
+        self._times.append(self._clock())
+        self._forget()
+
+    def per_second(self) -> float:
+        """The rate; 0.0 when nothing happened within the window."""
+        self._forget()
+        return len(self._times) / self._window_s
+
+    def pace(self) -> float:
+        """The rate since the first event of the window: also right when work has just begun."""
+        self._forget()
+        if not self._times:
+            return 0.0
+        return len(self._times) / max(1.0, self._clock() - self._times[0])
+
+    def _forget(self) -> None:
+        horizon = self._clock() - self._window_s
+        while self._times and self._times[0] <= horizon:
+            self._times.popleft()
+
+
+class Metrics:
+    """Every metric of the server. The names are part of the interface: see docs/architecture.md."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.rate = Rate()
+        self.requests = Counter(
+            "fpn_requests", "Requests answered", ["route", "code"], registry=registry
+        )
+        self.request_seconds = Histogram(
+            "fpn_request_seconds",
+            "From the first byte of a request to the last of its reply",
+            ["route"],
+            buckets=REQUEST_BUCKETS_S,
+            registry=registry,
+        )
+        self.refused = Counter(
+            "fpn_refused", "Requests refused, by what was exceeded", ["reason"], registry=registry
+        )
+        self._image_metrics(registry)
+        self._batch_metrics(registry)
+        self._result_metrics(registry)
+        self.model_info = Gauge(
+            "fpn_model_info",
+            "1, with what is served as labels",
+            ["name", "version", "precision", "provider"],
+            registry=registry,
+        )
+        self.ready = Gauge("fpn_ready", "1 when /readyz answers 200", registry=registry)
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+
+    def _image_metrics(self, registry: CollectorRegistry) -> None:
+        self.images = Counter(
+            "fpn_images",
+            "Images that came in, by what became of them",
+            ["outcome"],
+            registry=registry,
+        )
+        self.images_per_second = Gauge(
+            "fpn_images_per_second",
+            f"Images answered, per second of the last {WINDOW_S:g}",
+            registry=registry,
+        )
+        self.images_per_second.set_function(self.rate.per_second)
+        self.stage_seconds = Histogram(
+            "fpn_stage_seconds",
+            "Seconds: decode, queue of an image, inference of a batch, encode of a reply",
+            ["stage"],
+            buckets=STAGE_BUCKETS_S,
+            registry=registry,
+        )
+
+    def _batch_metrics(self, registry: CollectorRegistry) -> None:
+        self.batch_images = Histogram(
+            "fpn_batch_images", "Images of a batch", buckets=BATCH_BUCKETS, registry=registry
+        )
+        self.batch_padding_ratio = Histogram(
+            "fpn_batch_padding_ratio",
+            "The part of a batch's pixels that is padding",
+            buckets=RATIO_BUCKETS,
+            registry=registry,
+        )
+        self.queue_images = Gauge("fpn_queue_images", "Images that wait", registry=registry)
+        self.queue_oldest_age_seconds = Gauge(
+            "fpn_queue_oldest_age_seconds", "How long the oldest has waited", registry=registry
+        )
+
+    def _result_metrics(self, registry: CollectorRegistry) -> None:
+        self.detections = Counter(
+            "fpn_detections", "Detections answered, by class", ["label"], registry=registry
+        )
+        self.detection_level = Counter(
+            "fpn_detection_level", "Detections answered, by level", ["level"], registry=registry
+        )
+        self.proposals = Histogram(
+            "fpn_proposals",
+            "Proposals of a level that fed the head, per image",
+            ["level"],
+            buckets=PROPOSAL_BUCKETS,
+            registry=registry,
+        )
+
+    def observe_batch(self, size: int, padding_ratio: float, seconds: float) -> None:
+        """Counts a batch that has run."""
+        self.batch_images.observe(size)
+        self.batch_padding_ratio.observe(padding_ratio)
+        self.stage_seconds.labels("inference").observe(seconds)
+
+    def observe_answer(self, answer: Detected) -> None:
+        """Counts an image that was answered."""
+        self.images.labels("ok").inc()
+        self.rate.add()
+        for detection in answer.detections:
+            self.detections.labels(detection.label).inc()
+            self.detection_level.labels(detection.level).inc()
+
+    def observe_request(self, route: str, code: int, seconds: float) -> None:
+        """Counts a request; `route` is the template of its path, never the path itself."""
+        self.requests.labels(route, str(code)).inc()
+        self.request_seconds.labels(route).observe(seconds)

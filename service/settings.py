@@ -1,0 +1,125 @@
+"""Everything that an operator can set, read from environment variables that start with FPN_.
+
+This is the only reader of the environment. A value that cannot be used, and a variable that starts
+with FPN_ but is not known (a typing error), stop the start with one line.
+"""
+
+import difflib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.errors import InvalidSettings
+
+PREFIX = "FPN_"
+
+
+class Settings(BaseSettings):
+    """The settings of one server process. Each description says what a value must be."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    host: str = Field("0.0.0.0", description="the address to listen on", min_length=1)
+    port: int = Field(8000, description="a port, 0 to 65535 (0 = any free one)", ge=0, le=65535)
+    model: Path = Field(
+        Path("deploy/models/default/model.onnx"), description="the path of an exported model"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto, cpu or cuda")
+    threads: int = Field(
+        0, description="CPU threads of one inference, 0 or more (0 = all cores)", ge=0, le=1024
+    )
+    max_batch: int = Field(8, description="the most images of one batch, 1 to 1024", ge=1, le=1024)
+    max_wait_s: float = Field(
+        0.0,
+        description="seconds that a batch waits for more images, 0 to 10 (0 = takes what is there)",
+        ge=0,
+        le=10,
+    )
+    queue_images: int = Field(
+        64, description="the most images inside the server at once, 1 or more", ge=1
+    )
+    max_body_bytes: int = Field(32 * 2**20, description="bytes of one request, 1 or more", ge=1)
+    # The upper end is where Pillow itself refuses (twice its MAX_IMAGE_PIXELS).
+    max_pixels: int = Field(
+        50_000_000, description="pixels of one image, 1 to 178956970", ge=1, le=178_956_970
+    )
+    max_images: int = Field(
+        16, description="images of one request, 1 to FPN_QUEUE_IMAGES", ge=1, le=1024
+    )
+    timeout_s: float = Field(
+        30.0,
+        description="seconds of a request that names no timeout_s, above 0, at most 600",
+        gt=0,
+        le=600,
+    )
+    decode_threads: int = Field(
+        default_factory=lambda: min(8, os.cpu_count() or 1),
+        description="threads that decode images, 1 to 256",
+        ge=1,
+        le=256,
+    )
+    shutdown_s: float = Field(
+        30.0, description="seconds to finish what is inside on SIGTERM, 0 to 600", ge=0, le=600
+    )
+    stall_s: float = Field(
+        60.0, description="seconds after which a running batch fails /livez, more than 0", gt=0
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="debug, info, warning or error"
+    )
+
+    @model_validator(mode="after")
+    def _a_request_fits_in_the_queue(self) -> Self:
+        if self.max_images > self.queue_images:
+            raise ValueError(
+                f"FPN_MAX_IMAGES: expected at most FPN_QUEUE_IMAGES ({self.queue_images}), since a"
+                f" request is admitted whole; got {self.max_images}"
+            )
+        return self
+
+
+def load_settings() -> Settings:
+    """The settings from the environment of this process.
+
+    Raises:
+        InvalidSettings: a variable is unknown or has a value that cannot be used.
+    """
+    refuse_unknown(os.environ)
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise InvalidSettings("; ".join(_explain(e) for e in error.errors())) from error
+
+
+def describe_settings() -> str:
+    """A line for every variable: its name, what it must be, and its default."""
+    fields = Settings.model_fields.items()
+    return "\n".join(
+        f"  {PREFIX + name.upper():20} {field.description}"
+        f" [{field.get_default(call_default_factory=True)}]"
+        for name, field in fields
+    )
+
+
+def refuse_unknown(names: Iterable[str]) -> None:
+    """Raises InvalidSettings for the first name that starts with FPN_ and is no setting."""
+    known = [PREFIX + name.upper() for name in Settings.model_fields]
+    for name in sorted(names):
+        if name.upper().startswith(PREFIX) and name.upper() not in known:
+            near = difflib.get_close_matches(name.upper(), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            raise InvalidSettings(f"{name}: no such setting; {hint}")
+
+
+def _explain(error: ErrorDetails) -> str:
+    """One line for one entry of a pydantic ValidationError."""
+    if not error["loc"]:
+        return str(error["ctx"]["error"])
+    field = str(error["loc"][0])
+    expected = Settings.model_fields[field].description
+    return f"{PREFIX}{field.upper()}: expected {expected}; got {error['input']!r}"

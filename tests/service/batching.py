@@ -1,0 +1,35 @@
+"""A batcher for tests: its items and keys are words."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from service.batcher import Answer, Batcher, BatchLimits
+from tests.service.fakes import Runs
+
+LIMITS = BatchLimits(max_batch=3, max_wait_s=0.0, max_waiting=100, stall_s=60.0)
+Words = Batcher[str, str, str]
+
+
+@asynccontextmanager
+async def batching(runs: Runs, **limits: Any) -> AsyncIterator[Words]:
+    """A batcher that runs `runs`, stopped at the end."""
+    with ThreadPoolExecutor(1) as thread:
+        batcher: Words = Batcher(runs, replace(LIMITS, **limits), thread)
+        try:
+            yield batcher
+        finally:
+            runs.open()
+            await batcher.stop(grace_s=30)
+
+
+async def queue(batcher: Words, *items: str, key: str = "k") -> list[asyncio.Task[Answer[str]]]:
+    """Tasks that have submitted `items`, in order, and wait."""
+    tasks = []
+    for item in items:
+        tasks.append(asyncio.create_task(batcher.submit(key, item)))
+        await asyncio.sleep(0)
+    return tasks

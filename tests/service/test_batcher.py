@@ -1,0 +1,126 @@
+"""How batches form. Runs are held at a gate, so that each test decides what happens during one."""
+
+import asyncio
+
+import pytest
+
+from service.errors import Overloaded, Unavailable
+from tests.service.batching import batching, queue
+from tests.service.fakes import Runs, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_lone_item_runs_at_once_and_alone() -> None:
+    runs = Runs()
+    async with batching(runs) as batcher:
+        answer = await batcher.submit("k", "a")
+    assert (answer.result, answer.batch_size) == ("A", 1)
+    assert answer.queue_s >= 0
+    assert answer.run_s > 0
+
+
+async def test_what_waits_when_the_thread_is_free_runs_together_up_to_the_maximum() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, max_batch=3) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b", "c", "d", "e")
+        runs.open()
+        answers = await asyncio.gather(*tasks)
+    assert [answer.result for answer in answers] == ["A", "B", "C", "D", "E"]
+    assert [items for _, items in runs.batches] == [["a"], ["b", "c", "d"], ["e"]]
+    assert [answer.batch_number for answer in answers] == [1, 2, 2, 2, 3]
+
+
+async def test_only_items_of_one_key_share_a_batch_and_the_oldest_chooses_it() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b", key="wide")
+        tasks += await queue(batcher, "c", "d", key="tall")
+        tasks += await queue(batcher, "e", key="wide")
+        runs.open()
+        await asyncio.gather(*tasks)
+    assert runs.batches == [("k", ["a"]), ("wide", ["b", "e"]), ("tall", ["c", "d"])]
+
+
+async def test_a_rare_key_is_not_starved_by_a_frequent_one() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, max_batch=2) as batcher:
+        tasks = await queue(batcher, "a", key="often")
+        await runs.begun()
+        tasks += await queue(batcher, "rare", key="seldom")
+        for item in "bcdefgh":
+            tasks += await queue(batcher, item, key="often")
+        runs.open()
+        await asyncio.gather(*tasks)
+    assert runs.batches[1] == ("seldom", ["rare"])
+
+
+async def test_with_a_window_a_batch_waits_until_it_is_full() -> None:
+    runs = Runs()
+    async with batching(runs, max_wait_s=3600.0, max_batch=2) as batcher:
+        tasks = await queue(batcher, "a")
+        await until(lambda: batcher.waiting == 1)
+        assert runs.batches == []
+        tasks += await queue(batcher, "b")
+        await asyncio.gather(*tasks)
+    assert runs.batches == [("k", ["a", "b"])]
+
+
+async def test_with_a_window_a_batch_runs_when_the_oldest_has_waited_long_enough() -> None:
+    runs = Runs()
+    async with batching(runs, max_wait_s=0.01, max_batch=2) as batcher:
+        answer = await batcher.submit("k", "a")
+    assert answer.batch_size == 1
+    assert answer.queue_s >= 0.009  # the loop's clock may be a millisecond coarse
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, max_waiting=2) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b", "c")
+        with pytest.raises(Overloaded):
+            await batcher.submit("k", "d")
+        runs.open()
+        await asyncio.gather(*tasks)
+
+
+async def test_stopping_runs_what_waits_and_takes_no_more() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b")
+        stopping = asyncio.create_task(batcher.stop(grace_s=30))
+        await asyncio.sleep(0)
+        with pytest.raises(Unavailable) as caught:
+            await batcher.submit("k", "c")
+        assert caught.value.reason == "draining"
+        runs.open()
+        await stopping
+        assert [answer.result for answer in await asyncio.gather(*tasks)] == ["A", "B"]
+
+
+async def test_the_age_of_the_oldest_is_zero_when_nobody_waits() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        assert batcher.oldest_age_s == 0
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b")
+        assert batcher.oldest_age_s > 0
+        runs.open()
+        await asyncio.gather(*tasks)
+
+
+async def test_stopping_ends_the_window() -> None:
+    runs = Runs()
+    async with batching(runs, max_wait_s=3600.0) as batcher:
+        (task,) = await queue(batcher, "a")
+        await batcher.stop(grace_s=30)
+        assert (await task).result == "A"

@@ -1,0 +1,181 @@
+"""The promise that everybody is answered: cancelled, late, failed, stalled, stopped."""
+
+import asyncio
+
+import pytest
+
+from service.errors import DeadlineExceeded, InferenceFailed, Unavailable
+from tests.service.batching import batching, queue
+from tests.service.fakes import Failing, Miscounting, Runs, until
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_cancelled_request_never_runs_and_does_not_disturb_its_batch() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        first, *rest = await queue(batcher, "a")
+        await runs.begun()
+        kept, cancelled, also_kept = await queue(batcher, "b", "c", "d")
+        cancelled.cancel()
+        await until(lambda: batcher.waiting == 2)
+        runs.open()
+        answers = await asyncio.gather(first, *rest, kept, also_kept)
+    assert [answer.result for answer in answers] == ["A", "B", "D"]
+    assert runs.batches[1] == ("k", ["b", "d"])
+
+
+async def test_an_item_cancelled_in_the_very_moment_of_its_batch_never_runs() -> None:
+    runs = Runs()
+    async with batching(runs) as batcher:
+        (cancelled,) = await queue(batcher, "a")
+        cancelled.cancel()
+        assert (await batcher.submit("k", "b")).result == "B"
+    assert runs.batches == [("k", ["b"])]
+
+
+async def test_an_item_cancelled_during_a_run_that_fails_does_not_run_again() -> None:
+    runs = Failing(ValueError("no"), hold=True)
+    async with batching(runs) as batcher:
+        blocker = await queue(batcher, "a")
+        await runs.begun()
+        bad, cancelled = await queue(batcher, "bad", "b")
+        runs.let_go()
+        await runs.begun()
+        cancelled.cancel()
+        runs.open()
+        await asyncio.gather(bad, cancelled, *blocker, return_exceptions=True)
+    assert runs.batches[1:] == [("k", ["bad", "b"]), ("k", ["bad"])]
+
+
+async def test_a_request_cancelled_while_it_runs_does_not_disturb_its_batch() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        blocker = await queue(batcher, "a")
+        await runs.begun()
+        cancelled, kept = await queue(batcher, "b", "c")
+        runs.let_go()
+        await runs.begun()
+        cancelled.cancel()
+        runs.open()
+        assert (await kept).result == "C"
+        assert (await blocker[0]).result == "A"
+        assert (await batcher.submit("k", "d")).result == "D"
+
+
+async def test_a_deadline_passes_on_a_timer_while_the_thread_is_busy() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        blocker = await queue(batcher, "a")
+        await runs.begun()
+        soon = asyncio.get_running_loop().time() + 0.01
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit("k", "late", soon)
+        assert batcher.waiting == 0
+        runs.open()
+        await asyncio.gather(*blocker)
+    assert runs.batches == [("k", ["a"])]
+
+
+async def test_a_deadline_passes_also_for_an_item_that_runs() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        soon = asyncio.get_running_loop().time() + 0.01
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit("k", "slow", soon)
+        runs.open()
+        assert (await batcher.submit("k", "next")).result == "NEXT"
+
+
+async def test_an_item_whose_deadline_has_passed_already_never_runs() -> None:
+    runs = Runs()
+    async with batching(runs) as batcher:
+        with pytest.raises(DeadlineExceeded):
+            await batcher.submit("k", "late", asyncio.get_running_loop().time())
+    assert runs.batches == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no"),
+        StopIteration(),
+        asyncio.CancelledError(),
+        SystemExit(1),
+        TimeoutError(),
+        MemoryError(),
+    ],
+)
+async def test_whatever_a_run_raises_only_the_guilty_item_fails(error: BaseException) -> None:
+    runs = Failing(error, hold=True)
+    async with batching(runs) as batcher:
+        blocker = await queue(batcher, "a")
+        await runs.begun()
+        good, bad, also_good = await queue(batcher, "b", "bad", "c")
+        runs.open()
+        assert [(await task).result for task in (*blocker, good, also_good)] == ["A", "B", "C"]
+        with pytest.raises(InferenceFailed):
+            await bad
+        assert (await batcher.submit("k", "d")).result == "D"
+    singles = [items for _, items in runs.batches[2:5]]
+    assert singles == [["b"], ["bad"], ["c"]]
+
+
+async def test_a_wrong_number_of_results_fails_everyone_and_mixes_up_nobody() -> None:
+    async with batching(Miscounting()) as batcher:
+        answers = await asyncio.gather(
+            batcher.submit("k", "a"), batcher.submit("k", "b"), return_exceptions=True
+        )
+        assert batcher.fault is None
+    assert [type(answer) for answer in answers] == [InferenceFailed, InferenceFailed]
+
+
+async def test_the_room_of_a_cancelled_item_is_free_again() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, max_waiting=1) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        (cancelled,) = await queue(batcher, "b")
+        cancelled.cancel()
+        await until(lambda: batcher.waiting == 0)
+        tasks += await queue(batcher, "c")
+        runs.open()
+        assert [answer.result for answer in await asyncio.gather(*tasks)] == ["A", "C"]
+
+
+async def test_stopping_with_a_run_that_hangs_answers_everyone_all_the_same() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b")
+        await batcher.stop(grace_s=0)
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+
+
+async def test_when_the_loop_dies_everyone_is_answered_and_health_tells() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b")
+        (loop,) = (task for task in asyncio.all_tasks() if task.get_name() == "batcher")
+        loop.cancel()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
+        assert batcher.fault == "the batch loop has ended"
+        with pytest.raises(Unavailable):
+            await batcher.submit("k", "c")
+
+
+async def test_a_run_that_takes_too_long_is_a_fault_until_it_ends() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, stall_s=0.0) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        assert batcher.fault is not None
+        assert "has been running" in batcher.fault
+        runs.open()
+        await asyncio.gather(*tasks)
+        assert batcher.fault is None

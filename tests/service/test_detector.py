@@ -1,0 +1,198 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from math import inf
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from service.detections import Wanted
+from service.detector import Detector, Found, Picture
+from service.engine import Engine
+from service.errors import (
+    DeadlineExceeded,
+    InferenceFailed,
+    InvalidImage,
+    Overloaded,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+)
+from service.metrics import Metrics
+from tests.service.conftest import small_settings
+from tests.service.fakes import GatedModel, until
+from tests.service.pictures import encoded, noise, png
+
+pytestmark = pytest.mark.anyio
+
+WANTED = Wanted(0.0, None, None, 0, ())
+POISON = (255, 0, 13)
+
+
+@asynccontextmanager
+async def detecting(
+    path: Path, warm: bool = True, **changes: Any
+) -> AsyncIterator[tuple[Detector, GatedModel]]:
+    settings = small_settings(path, **changes)
+    model = GatedModel(Engine(path, "cpu", 1))
+    detector = Detector(model, settings, Metrics())
+    if warm:
+        await detector.warm_up()
+        model.sizes.clear()
+    try:
+        yield detector, model
+    finally:
+        model.open()
+        await detector.stop()
+        assert detector.stopped
+
+
+def outcome_types(outcomes: list[Found | ServiceError]) -> list[type]:
+    return [type(outcome) for outcome in outcomes]
+
+
+def is_well(detector: Detector) -> bool:
+    assert (detector.fault is None) == (detector.not_ready is None)
+    return detector.fault is None
+
+
+def count(metrics: Metrics, outcome: str) -> float:
+    return metrics.registry.get_sample_value("fpn_images_total", {"outcome": outcome}) or 0.0
+
+
+async def test_every_picture_is_answered_in_its_place(tiny_path: Path) -> None:
+    async with detecting(tiny_path) as (detector, _):
+        bad = InvalidImage("not base64")
+        pictures: list[Picture] = [png(30, 40), b"junk", png(50, 20), bad, png(9, 9)]
+        outcomes = await detector.detect(pictures, WANTED, inf)
+    assert outcome_types(outcomes) == [Found, InvalidImage, Found, InvalidImage, Found]
+    sizes = [(o.detected.height, o.detected.width) for o in outcomes if isinstance(o, Found)]
+    assert sizes == [(30, 40), (50, 20), (9, 9)]
+
+
+async def test_pictures_of_one_bucket_share_a_batch_with_those_of_others(tiny_path: Path) -> None:
+    async with detecting(tiny_path) as (detector, model):
+        model.hold = True
+        first = asyncio.create_task(detector.detect([png(30, 40)], WANTED, inf))
+        await model.begun()
+        wide = asyncio.create_task(detector.detect([png(30, 50), png(50, 30)], WANTED, inf))
+        more = asyncio.create_task(detector.detect([png(30, 45)], WANTED, inf))
+        await until(lambda: detector.waiting == 3)
+        model.open()
+        await asyncio.gather(first, wide, more)
+    assert model.sizes == [1, 2, 1]
+
+
+async def test_a_picture_that_breaks_the_model_fails_alone(tiny_path: Path) -> None:
+    async with detecting(tiny_path) as (detector, model):
+        model.hold = True
+        first = asyncio.create_task(detector.detect([png(30, 40)], WANTED, inf))
+        await model.begun()
+        pictures = [png(30, 40), png(30, 40, POISON), png(30, 40)]
+        task = asyncio.create_task(detector.detect(pictures, WANTED, inf))
+        await until(lambda: detector.waiting == 3)
+        model.open()
+        assert outcome_types(await task) == [Found, InferenceFailed, Found]
+        await first
+        assert detector.fault is None
+    assert model.sizes[:2] == [1, 3]
+
+
+async def test_a_model_that_breaks_is_a_fault_until_it_has_healed(tiny_path: Path) -> None:
+    async with detecting(tiny_path) as (detector, model):
+        model.is_broken = True
+        assert outcome_types(await detector.detect([png(8, 9)], WANTED, inf)) == [InferenceFailed]
+        assert not is_well(detector)
+        model.is_broken = False
+        with detector.admit():
+            assert outcome_types(await detector.detect([png(8, 9)], WANTED, inf)) == [Found]
+        assert is_well(detector)
+
+
+async def test_warming_up_runs_every_bucket_alone_and_full_and_then_it_is_ready(
+    tiny_path: Path,
+) -> None:
+    async with detecting(tiny_path, warm=False) as (detector, model):
+        assert isinstance(detector.not_ready, Unavailable)
+        with pytest.raises(Unavailable, match="warming up: 0 of 8 shapes"):
+            detector.admit()
+        await detector.warm_up()
+        assert detector.not_ready is None
+        assert detector.warmed_sizes() == dict.fromkeys(detector.manifest.buckets, [1, 4])
+    assert model.sizes == [1, 4] * 4
+
+
+async def test_draining_takes_no_more(tiny_path: Path) -> None:
+    async with detecting(tiny_path) as (detector, _):
+        detector.drain()
+        with pytest.raises(Unavailable) as caught:
+            detector.admit()
+        assert caught.value.reason == "draining"
+        assert detector.fault is None
+
+
+async def test_more_pictures_than_fit_are_refused_at_the_door(tiny_path: Path) -> None:
+    async with detecting(tiny_path, queue_images=2, max_images=2) as (detector, _):
+        with detector.admit() as permit:
+            permit.grow_to(2)
+            with pytest.raises(Overloaded), detector.admit():
+                pass
+        with detector.admit():
+            pass
+
+
+async def test_the_deadline_counts_while_a_picture_waits_to_be_decoded(tiny_path: Path) -> None:
+    async with detecting(tiny_path) as (detector, model):
+        past = asyncio.get_running_loop().time()
+        assert outcome_types(await detector.detect([png(8, 9)], WANTED, past)) == [DeadlineExceeded]
+    assert model.sizes == []
+
+
+async def test_the_deadline_is_answered_while_another_picture_is_decoded(tiny_path: Path) -> None:
+    large = encoded(Image.fromarray(noise(2000, 1500)))
+    async with detecting(tiny_path, decode_threads=1) as (detector, _):
+        first = asyncio.create_task(detector.detect([large], WANTED, inf))
+        await asyncio.sleep(0)
+        soon = asyncio.get_running_loop().time() + 0.001
+        assert outcome_types(await detector.detect([png(8, 9)], WANTED, soon)) == [DeadlineExceeded]
+        assert not first.done()
+        await first
+
+
+async def test_the_pixel_limit_holds_for_each_picture(tiny_path: Path) -> None:
+    async with detecting(tiny_path, max_pixels=100) as (detector, _):
+        outcomes = await detector.detect([png(10, 10), png(10, 11)], WANTED, inf)
+    assert outcome_types(outcomes) == [Found, TooLarge]
+
+
+async def test_a_cancelled_request_never_runs_and_is_counted(tiny_path: Path) -> None:
+    async with detecting(tiny_path) as (detector, model):
+        model.hold = True
+        first = asyncio.create_task(detector.detect([png(30, 40)], WANTED, inf))
+        await model.begun()
+        gone = asyncio.create_task(detector.detect([png(30, 40), png(30, 40)], WANTED, inf))
+        await until(lambda: detector.waiting == 2)
+        gone.cancel()
+        await asyncio.wait([gone])
+        assert detector.waiting == 0
+        model.open()
+        await first
+        assert count(detector.metrics, "cancelled") == 2
+    assert model.sizes == [1]
+
+
+async def test_outcomes_and_stages_are_measured(tiny_path: Path) -> None:
+    async with detecting(tiny_path) as (detector, _):
+        await detector.detect([png(30, 40), b"junk", png(30, 40, POISON)], WANTED, inf)
+        sample = detector.metrics.registry.get_sample_value
+        assert count(detector.metrics, "ok") == 1
+        assert count(detector.metrics, "invalid_image") == 1
+        assert count(detector.metrics, "inference") == 1
+        for stage in ("decode", "queue", "inference"):
+            assert sample("fpn_stage_seconds_count", {"stage": stage}) == 1
+        assert sample("fpn_proposals_sum", {"level": "P3"}) == 2
+        # 30 x 40 becomes 32 x 43 in 32 x 64
+        assert sample("fpn_batch_padding_ratio_sum") == pytest.approx(1 - 43 / 64)
+        assert sample("fpn_ready") == 1

@@ -1,0 +1,78 @@
+"""The model that the repository ships, behind a real socket, with real photographs."""
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.service.pictures import png
+from tests.service.process import ROOT, TIME_LIMIT_S, serving
+
+MODEL = ROOT / "deploy" / "models" / "default" / "model.onnx"
+PHOTOS = (
+    Path(str((find_spec("skimage") or pytest.skip("needs scikit-image")).origin)).parent / "data"
+)
+SIZES = {"chelsea.png": (451, 300), "coffee.png": (600, 400), "rocket.jpg": (640, 427)}
+
+pytestmark = pytest.mark.skipif(not MODEL.exists(), reason=f"needs {MODEL.relative_to(ROOT)}")
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[httpx.Client]:
+    with serving(FPN_MODEL=str(MODEL), FPN_DEVICE="cpu", FPN_MAX_BATCH="2") as server:
+        server.line_with("event=ready")
+        url = f"http://127.0.0.1:{server.port()}"
+        with httpx.Client(base_url=url, timeout=TIME_LIMIT_S) as client:
+            yield client
+
+
+def detect(client: httpx.Client, *names: str) -> list[dict[str, Any]]:
+    files = [("images", (name, (PHOTOS / name).read_bytes())) for name in names]
+    answer = client.post("/detect?score_threshold=0&proposals=5", files=files)
+    assert answer.status_code == 200, answer.text
+    images: list[dict[str, Any]] = answer.json()["images"]
+    return images
+
+
+def test_one_pixel_is_answered(client: httpx.Client) -> None:
+    answer = client.post("/detect", files={"images": png(1, 1)})
+    assert answer.status_code == 200
+    assert client.get("/livez").status_code == 200
+
+
+@pytest.fixture(scope="module")
+def together(client: httpx.Client) -> dict[str, dict[str, Any]]:
+    return dict(zip(SIZES, detect(client, *SIZES), strict=True))
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_boxes_lie_in_the_photograph_and_scores_descend(
+    together: dict[str, dict[str, Any]], name: str
+) -> None:
+    image = together[name]
+    width, height = SIZES[name]
+    assert (image["width"], image["height"]) == (width, height)
+    assert set(image["proposals"]) == {"P2", "P3", "P4", "P5", "P6"}
+    for found in (image["detections"], *image["proposals"].values()):
+        scores = [each["score"] for each in found]
+        assert scores == sorted(scores, reverse=True)
+        for x1, y1, x2, y2 in (each["box"] for each in found):
+            assert 0 <= x1 <= x2 <= width
+            assert 0 <= y1 <= y2 <= height
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_an_image_has_the_same_detections_alone_as_in_company(
+    client: httpx.Client, together: dict[str, dict[str, Any]], name: str
+) -> None:
+    (alone,) = detect(client, name)
+    company = together[name]
+    assert [each["label"] for each in alone["detections"]] == [
+        each["label"] for each in company["detections"]
+    ]
+    for one, other in zip(alone["detections"], company["detections"], strict=True):
+        assert one["score"] == pytest.approx(other["score"], abs=1e-3)
+        assert one["box"] == pytest.approx(other["box"], abs=0.05)

@@ -1,0 +1,38 @@
+import logging
+import sys
+
+import pytest
+
+from service.logs import KeyValueFormatter
+
+
+def line(message: str, *args: object, **extra: object) -> str:
+    record = logging.LogRecord("service.x", logging.INFO, "", 0, message, args, None)
+    record.__dict__.update(extra)
+    return KeyValueFormatter().format(record)
+
+
+def test_a_line_has_time_level_logger_event_and_fields() -> None:
+    text = line("request", fields={"code": 200, "total_s": 0.5, "path": "/detect"})
+    time, rest = text.split(" ", 1)
+    assert time.startswith("time=")
+    assert time.endswith("Z")
+    assert rest == "level=info logger=service.x event=request code=200 total_s=0.5 path=/detect"
+
+
+@pytest.mark.parametrize("hostile", ["a\nlevel=error", 'a "b"', "a=b", "", "\x1b[31m", "a b"])
+def test_what_comes_from_outside_stays_one_quoted_value(hostile: str) -> None:
+    text = line("request", fields={"path": hostile})
+    assert "\n" not in text
+    assert "\x1b" not in text
+    assert ' path="' in text
+
+
+def test_a_traceback_stays_on_the_line() -> None:
+    try:
+        raise KeyError("cause")
+    except KeyError:
+        text = line("failed", exc_info=sys.exc_info())
+    assert "\n" not in text
+    assert "KeyError" in text
+    assert text.count("error=") == 1

@@ -1,0 +1,116 @@
+"""A model file that obeys the artifact's contract and can be computed by hand.
+
+Per image, from its content (h, w) and its top-left pixel (red, green, blue):
+
+    detection 0    box (w/4, h/2, 3w/4, h), score red/255, class green // 86, level P3
+    detection 1    box (0, 0, w, h), score red/510, class 0, level P5
+    proposals      3, 2, 1, 0 and 3 of P2..P6: box (0, 0, w, h) * (1, 1/2, 1/4), score red/255 * (1, 1/2, 1/4)
+    blue is 13     the run fails, as it would on an image that the model cannot take
+    blue is 14     the run does not end, as it would on a device that hangs
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx.parser
+
+GRAPH = """
+<ir_version: 9, opset_import: ["" : 18]>
+tiny (uint8[N, 3, H, W] images, int64[N, 2] sizes) => (
+    float[N, 4, 4] boxes, float[N, 4] scores, int64[N, 4] labels, int64[N, 4] levels, int64[N] counts,
+    float[N, 5, 3, 4] proposal_boxes, float[N, 5, 3] proposal_scores, int64[N, 5] proposal_counts
+) <
+    int64[4] whwh = {1, 0, 1, 0}, int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2},
+    int64[1] thirteen = {13}, int64[1] fourteen = {14}, int64 ages = {1000000000000000},
+    int64 none = {0}, bool always = {1}, int64[1] far = {1000}, int64[1] third = {86},
+    float[1] white = {255.0}, float[1] nothing = {0.0},
+    int64[2] axes_1_2 = {1, 2}, int64[2] axes_2_3 = {2, 3}, int64[2] start = {0, 0}, int64[2] end = {1, 1},
+    float[1, 4, 4] box_parts = {0.25, 0.5, 0.75, 1.0, 0.0, 0.0, 1.0, 1.0, 0, 0, 0, 0, 0, 0, 0, 0},
+    float[1, 4] score_parts = {1.0, 0.5, 0.0, 0.0},
+    int64[1, 4] label_parts = {1, 0, 0, 0}, int64[1, 4] level_parts = {3, 5, 0, 0},
+    float[1, 5, 3, 4] proposal_parts = {PROPOSAL_PARTS},
+    float[1, 5, 3] proposal_score_parts = {PROPOSAL_SCORE_PARTS},
+    int64[1, 5] proposal_count_parts = {3, 2, 1, 0, 3}
+> {
+    corner = Slice (images, start, end, axes_2_3)
+    corner_64 = Cast <to = 7> (corner)
+    pixel = Squeeze (corner_64, axes_2_3)
+    red = Gather <axis = 1> (pixel, zero)
+    green = Gather <axis = 1> (pixel, one)
+    blue = Gather <axis = 1> (pixel, two)
+    is_poison = Equal (blue, thirteen)
+    poison = Cast <to = 7> (is_poison)
+    out_of_bounds = Mul (poison, far)
+    harmless = Gather <axis = 0> (nothing, out_of_bounds)
+    red_float = Cast <to = 1> (red)
+    bright = Div (red_float, white)
+    score = Add (bright, harmless)
+    sizes_float = Cast <to = 1> (sizes)
+    corners = Gather <axis = 1> (sizes_float, whwh)
+    corners_3 = Unsqueeze (corners, one)
+    boxes = Mul (corners_3, box_parts)
+    scores = Mul (score, score_parts)
+    label = Div (green, third)
+    labels = Mul (label, label_parts)
+    zeros = Mul (red, zero)
+    levels = Add (zeros, level_parts)
+    twos = Add (zeros, two)
+    is_endless = Equal (blue, fourteen)
+    endless = Cast <to = 7> (is_endless)
+    any_endless = ReduceMax <keepdims = 0> (endless)
+    rounds = Mul (any_endless, ages)
+    after = Loop <body = spin (int64 round, bool go, int64 x) => (bool again, int64 y) {
+        again = Identity (go)
+        y = Identity (x)
+    }> (rounds, always, none)
+    two_each = Squeeze (twos, one)
+    counts = Add (two_each, after)
+    corners_4 = Unsqueeze (corners, axes_1_2)
+    proposal_boxes = Mul (corners_4, proposal_parts)
+    score_3 = Unsqueeze (score, one)
+    proposal_scores = Mul (score_3, proposal_score_parts)
+    proposal_counts = Add (zeros, proposal_count_parts)
+}
+"""
+
+MANIFEST: dict[str, Any] = {
+    "schema": 1,
+    "name": "tiny",
+    "version": "0123456789ab",
+    "classes": ["cat", "dog", "bird"],
+    "levels": [{"name": f"P{n}", "stride": 2**n} for n in range(2, 7)],
+    "resize": {
+        "short_side": 32,
+        "max_side": 80,
+        "rounding": "round",
+        "interpolation": "pillow-bilinear",
+    },
+    "buckets": [[32, 64], [64, 32], [32, 96], [96, 32]],
+    "precision": "float32",
+    "opset": 18,
+    "thresholds": {"score": 0.05, "nms": 0.5, "proposal_nms": 0.7},
+    "max_detections": 4,
+    "max_proposals": 3,
+    "weights": {"license": "none", "data": "none"},
+    "accuracy": {},
+    "parity": {},
+}
+
+
+def write_tiny_model(path: Path, manifest: dict[str, Any] | None = None) -> Path:
+    """`path`, with the model of this module written to it; `manifest` in place of its own."""
+    halves = [1.0, 0.5, 0.25] * 5
+    boxes = [value for half in halves for value in (0.0, 0.0, half, half)]
+    graph = GRAPH.replace("PROPOSAL_PARTS", _list(boxes))
+    graph = graph.replace("PROPOSAL_SCORE_PARTS", _list(halves))
+    model = onnx.parser.parse_model(graph)
+    onnx.helper.set_model_props(model, {"manifest": json.dumps(manifest or MANIFEST)})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return path
+
+
+def _list(values: list[float]) -> str:
+    return ", ".join(str(value) for value in values)
