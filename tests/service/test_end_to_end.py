@@ -1,23 +1,19 @@
 """The model that the repository ships, behind a real socket, with real photographs."""
 
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import skimage
 
 from tests.service.pictures import png
 from tests.service.process import ROOT, TIME_LIMIT_S, serving
 
 MODEL = ROOT / "deploy" / "models" / "default" / "model.onnx"
-PHOTOS = (
-    Path(str((find_spec("skimage") or pytest.skip("needs scikit-image")).origin)).parent / "data"
-)
+PHOTOS = Path(skimage.__file__).parent / "data"
 SIZES = {"chelsea.png": (451, 300), "coffee.png": (600, 400), "rocket.jpg": (640, 427)}
-
-pytestmark = pytest.mark.skipif(not MODEL.exists(), reason=f"needs {MODEL.relative_to(ROOT)}")
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +31,20 @@ def detect(client: httpx.Client, *names: str) -> list[dict[str, Any]]:
     assert answer.status_code == 200, answer.text
     images: list[dict[str, Any]] = answer.json()["images"]
     return images
+
+
+def test_the_readmes_request_finds_the_cat_and_gives_proposals_of_every_level(
+    client: httpx.Client,
+) -> None:
+    photograph = (ROOT / "docs" / "cat.png").read_bytes()
+    answer = client.post("/detect", files={"images": ("cat.png", photograph)}).json()
+    (image,) = answer["images"]
+    best = image["detections"][0]
+    assert best["label"] == "cat"
+    assert best["score"] > 0.5
+    assert {level: bool(found) for level, found in image["proposals"].items()} == dict.fromkeys(
+        ["P2", "P3", "P4", "P5", "P6"], True
+    )
 
 
 def test_one_pixel_is_answered(client: httpx.Client) -> None:
