@@ -1,15 +1,21 @@
 # The whole developer interface. Every target makes the environment that it needs, from nothing but
 # Python 3.11 or newer with venv and pip.
 PYTHON ?= python3
+# Environments are cleared before they are made anew: the cpu and gpu extras install the same Python module.
 # onnxruntime-gpu where the machine has an NVIDIA driver, onnxruntime elsewhere; `make serve EXTRA=cpu` overrides.
 EXTRA ?= $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 MODEL ?= deploy/models/default/model.onnx
 CONFIG ?= model/configs/voc-mobilenetv2.toml
-CHECKPOINT ?= deploy/models/default/checkpoint.pt
+DEFAULT_CHECKPOINT := deploy/models/default/checkpoint.pt
+CHECKPOINT ?= $(DEFAULT_CHECKPOINT)
+OUT ?= $(dir $(CHECKPOINT))model.onnx
+# What the default model's manifest says of it, and of no other.
+ifeq ($(CHECKPOINT),$(DEFAULT_CHECKPOINT))
 EXPORT_FLAGS ?= --name voc-mobilenetv2-fpn \
 	--license 'research use: the terms of the photographs, see MODEL_CARD.md' \
 	--data 'Pascal VOC 2007 and 2012 (part), COCO 2017 (178 images)' \
 	--accuracy deploy/models/default/accuracy.json --images docs
+endif
 
 SERVE := .venv
 DEV := .venv-dev
@@ -20,17 +26,19 @@ DEV_READY := $(DEV)/.installed
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make serve         install the server (no torch) and serve $(MODEL) on port 8000'
+	@echo 'make serve         install the server (no torch) and serve MODEL=$(MODEL) on port 8000'
+	@echo 'make install       only install it'
 	@echo 'make test          install everything and run the tests'
 	@echo 'make check         ruff, mypy and the import contracts'
 	@echo 'make fmt           format, and mend what ruff can mend'
-	@echo 'make train         train CONFIG=$(CONFIG)'
-	@echo 'make export        export CHECKPOINT=$(CHECKPOINT) to MODEL'
+	@echo 'make train         train CONFIG=$(CONFIG) with TRAIN_FLAGS="--set data.root=PATH"'
+	@echo 'make export        export CHECKPOINT=$(CHECKPOINT) to OUT, with EXPORT_FLAGS'
 	@echo 'make compose-test  build the containers, bring them up, post a photograph'
+	@echo 'make clean         remove the environments and caches'
 
 define new_venv
 @$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and f"fpn-serve needs Python 3.11 or newer; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.11 ...")'
-$(PYTHON) -m venv $(1)
+$(PYTHON) -m venv --clear $(1)
 endef
 
 $(SERVE_READY): pyproject.toml
@@ -63,10 +71,10 @@ fmt: $(DEV_READY)
 	$(DEV)/bin/ruff format .
 
 train: $(DEV_READY)
-	$(DEV)/bin/fpn-train $(CONFIG)
+	$(DEV)/bin/fpn-train $(CONFIG) $(TRAIN_FLAGS)
 
 export: $(DEV_READY)
-	$(DEV)/bin/fpn-export $(CHECKPOINT) --out $(MODEL) $(EXPORT_FLAGS)
+	$(DEV)/bin/fpn-export $(CHECKPOINT) --out $(OUT) $(EXPORT_FLAGS)
 
 compose-test:
 	$(PYTHON) deploy/compose_test.py

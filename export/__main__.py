@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ParityError as error:
         print(f"fpn-export: {options.out} not written: {error}", file=sys.stderr)
         return 1
-    except (CheckpointError, OptionError, UnreadableImage) as error:
+    except (CheckpointError, OptionError, OSError, UnreadableImage) as error:
         print(f"fpn-export: {error}", file=sys.stderr)
         return 2
     print(f"torch against ONNX Runtime:\n{report}")

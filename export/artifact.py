@@ -3,16 +3,15 @@
 A file that was not compared does not get its name: an artifact that misses the gate leaves nothing behind.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import onnx
 import onnxruntime
 
-from export.graph import trace
+from export.graph import missing_weights, trace
 from export.manifest import Provenance, described, manifest
-from export.parity import Report, compare, require
+from export.parity import ParityError, Report, compare, require
 from model.detector import Detector
 
 
@@ -28,7 +27,8 @@ def write_artifact(
         photographs: compared beside the made pictures.
 
     Raises:
-        ParityError: the graph does not answer as the detector does; `path` is as it was.
+        ParityError: the graph does not hold the detector's weights, or does not answer as it does; `path` is as
+            it was.
     """
     return finish_artifact(trace(detector), detector, path, provenance, photographs)
 
@@ -41,8 +41,13 @@ def finish_artifact(
     photographs: Sequence[Path] = (),
 ) -> Report:
     """The second half of `write_artifact`: compare a traced `model` with `detector`, then name it."""
+    missing = missing_weights(detector, model)
+    if missing:
+        raise ParityError(
+            f"the graph does not hold the weights of {len(missing)} tensors: {missing[:3]}"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.partial")
     try:
         onnx.save(model, temporary)
         report = compare(detector, temporary, photographs)

@@ -24,7 +24,8 @@ def reason(error: Exception) -> str:
     torch's DataLoader puts the worker's traceback before the message; its last line is ours.
     """
     kind = type(error)
-    return str(error).strip().splitlines()[-1].removeprefix(f"{kind.__module__}.{kind.__name__}: ")
+    lines = str(error).strip().splitlines() or [kind.__name__]
+    return lines[-1].removeprefix(f"{kind.__module__}.{kind.__name__}: ")
 
 
 class _Entry(BaseModel):

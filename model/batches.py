@@ -56,7 +56,6 @@ class Sample:
     image: Tensor
     boxes: Tensor
     labels: Tensor
-    image_id: int
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,6 @@ class Batch:
     sizes: Tensor
     gt_boxes: list[Tensor]
     gt_labels: list[Tensor]
-    image_ids: list[int]
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on `device`; from pinned memory the copy does not block."""
@@ -80,7 +78,6 @@ class Batch:
             self.sizes.to(device, non_blocking=True),
             [boxes.to(device, non_blocking=True) for boxes in self.gt_boxes],
             [labels.to(device, non_blocking=True) for labels in self.gt_labels],
-            self.image_ids,
         )
 
     def pin_memory(self) -> "Batch":
@@ -90,7 +87,6 @@ class Batch:
             self.sizes.pin_memory(),
             [boxes.pin_memory() for boxes in self.gt_boxes],
             [labels.pin_memory() for labels in self.gt_labels],
-            self.image_ids,
         )
 
 
@@ -168,8 +164,7 @@ class TrainingSet(Dataset[Sample]):
         image, boxes = resize_image(image, new_size), scale_boxes(boxes, size, new_size)
         if draw.flip:
             image, boxes = flip_horizontal(image, boxes)
-        image_id = self.dataset.records[draw.index].image_id
-        return Sample(image_tensor(image), boxes, labels, image_id)
+        return Sample(image_tensor(image), boxes, labels)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -185,7 +180,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
         sizes=sizes,
         gt_boxes=[sample.boxes for sample in samples],
         gt_labels=[sample.labels for sample in samples],
-        image_ids=[sample.image_id for sample in samples],
     )
 
 

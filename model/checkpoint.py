@@ -7,7 +7,7 @@ written beside its name and renamed, so that a name always stands for a whole fi
     config       the detector's configuration
     class_names  in label order
     model        state dict, float32
-    training     absent, or: config (of the run), step, optimizer, generator (random state), scaler
+    training     absent, or what `TrainingState` says: the run's config, step, optimizer, random state, ...
 """
 
 import os
@@ -18,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.config import ConfigError, DetectorConfig, from_mapping, to_mapping
+from model.config import DetectorConfig
+from model.config_file import ConfigError, from_mapping, to_mapping
 from model.detector import Detector
 from model.torch_file import UnreadableFile, read_torch_file
 
@@ -37,6 +38,7 @@ class TrainingState:
         config: the run's configuration, as plain values.
         step: steps done.
         optimizer, scaler: their state dicts.
+        data_digest: `CocoDataset.digest` of what was trained on.
         generator: the state of the generator that draws the samples.
     """
 
@@ -44,6 +46,7 @@ class TrainingState:
     step: int
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
+    data_digest: str
     generator: Tensor
 
 
@@ -51,14 +54,14 @@ def save_checkpoint(path: Path, detector: Detector, training: TrainingState | No
     """Write `detector`, and the state of its training if given, to `path` at once or not at all."""
     content: dict[str, Any] = {
         "format": FORMAT,
-        "config": to_mapping(detector.config),
+        "config": to_mapping(without_download(detector.config)),
         "class_names": list(detector.class_names),
         "model": detector.state_dict(),
     }
     if training is not None:
         content["training"] = vars(training)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.partial")
     try:
         with temporary.open("wb") as file:
             torch.save(content, file)

@@ -10,22 +10,25 @@ that picture or box, is logged once per kind, and is counted in `CocoDataset.rep
                           a width and height that are not the upright picture's: its boxes cannot
                           be trusted (often EXIF rotation, or pictures that were resized since)
                           nothing to learn from: no categories, or no picture that can be used
-    skipped, counted      a picture that is missing, or whose header cannot be read
+    skipped, counted      a picture that is missing, or cannot be decoded
                           a box without area, or with a coordinate that is not finite
                           a box wholly outside its picture
     kept, counted         a box partly outside: training gets what of it is inside
                           a picture without boxes: a legal negative (`skip_empty` leaves it out)
     crowds (iscrowd 1)    no training targets; in the ground truth, where scoring ignores them
 
-Only headers are read at first. A picture whose pixels then cannot be decoded, or have another
-size than its header said, is a DataError that names the file when it is loaded.
+Without `verify` only headers are read. A picture whose pixels then cannot be decoded is a DataError
+that names the file when it is loaded, maybe hours into a run.
 """
 
+import hashlib
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,49 +45,11 @@ from model.annotations import (
     ImageEntry,
     read_document,
     refuse,
-    some,
 )
+from model.faults import Fault, Report
 from model.transforms import Size, UnreadableImage, read_image, read_size
 
-__all__ = ["CocoDataset", "DataError", "Fault", "Record", "Report"]
-
 logger = logging.getLogger(__name__)
-
-# How many offenders a line of the report names before it only counts them.
-_NAMED = 3
-
-
-class Fault(StrEnum):
-    """What is wrong with one picture or one box, and what became of it."""
-
-    MISSING = "pictures missing (skipped)"
-    UNREADABLE = "pictures unreadable (skipped)"
-    NO_AREA = "boxes without area or not finite (skipped)"
-    OUTSIDE = "boxes outside their picture (skipped)"
-    CLIPPED = "boxes partly outside their picture (clipped)"
-
-
-@dataclass(frozen=True)
-class Report:
-    """What a data set holds, and what was wrong with it: fault -> the names of all offenders."""
-
-    images: int
-    images_without_boxes: int
-    boxes: int
-    crowd_boxes: int
-    faults: Mapping[Fault, Sequence[str]]
-
-    def __str__(self) -> str:
-        """Return a line of counts, and one for each kind of fault."""
-        counts = (
-            f"{self.images} images ({self.images_without_boxes} without boxes), "
-            f"{self.boxes} boxes, {self.crowd_boxes} crowd boxes"
-        )
-        return "\n".join([counts, *self.fault_lines()])
-
-    def fault_lines(self) -> list[str]:
-        """Return a line for each kind of fault: how many, and the first few."""
-        return [f"{fault}: {some(names, _NAMED)}" for fault, names in self.faults.items()]
 
 
 @dataclass(frozen=True)
@@ -120,8 +85,16 @@ class CocoDataset:
     report: Report
 
     @classmethod
-    def read(cls, annotations: Path, images: Path, *, skip_empty: bool = False) -> "CocoDataset":
+    def read(
+        cls, annotations: Path, images: Path, *, skip_empty: bool = False, verify: bool = False
+    ) -> "CocoDataset":
         """Return the data set of a COCO json and its image folder; log what was skipped.
+
+        Args:
+            annotations: the json.
+            images: the folder.
+            skip_empty: leave out pictures without boxes.
+            verify: decode every picture, in as many threads as there are cores.
 
         Raises:
             DataError: by the rule in the module's docstring.
@@ -129,6 +102,8 @@ class CocoDataset:
         document = read_document(annotations)
         faults: dict[Fault, list[str]] = defaultdict(list)
         usable = _usable(document.images, images, faults)
+        if verify:
+            usable = _decodable(usable, images, faults)
         boxes = _boxes_by_image(document.annotations, usable, faults)
         if skip_empty:
             usable = [image for image in usable if any(not a.iscrowd for a, _ in boxes[image.id])]
@@ -150,6 +125,15 @@ class CocoDataset:
     def __len__(self) -> int:
         """Return the number of pictures."""
         return len(self.records)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of what training sees: each picture's id and size, its boxes and labels."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for record in self.records:
+            digest.update(repr((record.image_id, record.size)).encode())
+            digest.update(record.boxes.tobytes() + record.labels.tobytes())
+        return digest.hexdigest()
 
     def load(self, index: int) -> tuple[Image.Image, Tensor, Tensor]:
         """Return the upright RGB picture with its boxes and labels, as in `Record`.
@@ -190,6 +174,26 @@ def _usable(
         usable.append(image)
     refuse(f"{folder}: the json's (height, width) is not the upright picture's", disagreeing)
     return usable
+
+
+def _decodable(
+    images: Sequence[ImageEntry], folder: Path, faults: dict[Fault, list[str]]
+) -> list[ImageEntry]:
+    """Return the images whose pixels can be decoded."""
+
+    def decodes(image: ImageEntry) -> bool:
+        try:
+            read_image(folder / image.file_name)
+        except UnreadableImage:
+            return False
+        return True
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow decodes without Python's lock
+        decoded = list(threads.map(decodes, images))
+    for image, fine in zip(images, decoded, strict=True):
+        if not fine:
+            faults[Fault.UNREADABLE].append(image.file_name)
+    return [image for image, fine in zip(images, decoded, strict=True) if fine]
 
 
 # Of each image: its annotations, each with its box x1 y1 x2 y2 clipped to the image.

@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from model.annotations import reason
+from model.annotations import DataError, reason
 from model.checkpoint import CheckpointError, load_detector
-from model.coco import CocoDataset, DataError, Record
+from model.coco import CocoDataset, Record
 from model.config import DetectorConfig, ResizeConfig
 from model.detector import Detections
 from model.metrics import Metrics, coco_metrics, format_table
@@ -173,6 +173,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit status: 0, or 2 after one line that says what was wrong."""
     options = _parser().parse_args(arguments)
     try:
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise DataError("--device cuda: torch finds no CUDA device here; use --device cpu")
         detector = load_detector(options.checkpoint).to(options.device)
         dataset = CocoDataset.read(options.annotations, options.images)
         metrics = evaluate(

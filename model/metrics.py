@@ -13,12 +13,10 @@ tools say -1; classes without ground truth are in no mean. Crowds are neither fo
     A  areas: all, s, m, l     M  detections an image: 1, 10, 100
 """
 
-import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,33 +72,27 @@ class Metrics:
         return {k: _or_none(v) for k, v in self.summary().items()} | {"classes": classes}
 
 
-def coco_metrics(
-    ground_truth: Mapping[str, Any] | Path, results: Sequence[Mapping[str, Any]]
-) -> Metrics:
+def coco_metrics(ground_truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Metrics:
     """Return the metrics of detections, of which there may be none.
 
     Args:
-        ground_truth: a COCO document, or the path of one.
+        ground_truth: a COCO document.
         results: COCO results: image_id, category_id, bbox (x, y, width, height), score.
 
     Raises:
         ValueError: a result is of an image or category that the ground truth does not have.
     """
-    if isinstance(ground_truth, Path):
-        document: Mapping[str, Any] = json.loads(ground_truth.read_bytes())
-    else:
-        document = ground_truth
-    _check_references(document, results)
-    truths = _with_annotations(document, document["annotations"])
+    _check_references(ground_truth, results)
+    truths = _with_annotations(ground_truth, ground_truth["annotations"])
     evaluation = COCOeval_faster(
         COCO(truths),
-        COCO(_with_annotations(document, results)),
+        COCO(_with_annotations(ground_truth, results)),
         iouType="bbox",
         print_function=_say_nothing,
     )
     evaluation.evaluate()
     evaluation.accumulate()
-    names = {category["id"]: category["name"] for category in document["categories"]}
+    names = {category["id"]: category["name"] for category in ground_truth["categories"]}
     boxes = Counter(a["category_id"] for a in truths["annotations"] if not a["iscrowd"])
     return _summarised(
         np.asarray(evaluation.eval["precision"]),

@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from model.annotations import reason
+from model.annotations import DataError, reason
 from model.backbone import WeightsError
 from model.batches import Batch, TrainingSet, plan_epoch, training_loader
 from model.checkpoint import (
@@ -28,8 +28,9 @@ from model.checkpoint import (
     save_checkpoint,
     without_download,
 )
-from model.coco import CocoDataset, DataError
-from model.config import ConfigError, TrainConfig, load_config, to_mapping
+from model.coco import CocoDataset
+from model.config import TrainConfig
+from model.config_file import ConfigError, load_config, to_mapping
 from model.detector import Detector
 from model.evaluate import evaluate
 from model.metrics import format_table
@@ -44,7 +45,7 @@ FREE_KEYS = {
     "checkpoint_every",
     "eval_every",
     "schedule.steps",
-    *(f"data.{key}" for key in ("root", "workers", "val_annotations", "val_images")),
+    *(f"data.{key}" for key in ("root", "workers", "verify", "val_annotations", "val_images")),
 }
 
 
@@ -72,6 +73,7 @@ class Run:
             data.root / data.train_annotations,
             data.root / data.train_images,
             skip_empty=data.skip_empty,
+            verify=data.verify,
         )
         logger.info("training on %s", self.training.report)
         self.validation = _validation_set(config)
@@ -143,6 +145,7 @@ class Run:
         state = TrainingState(
             config=to_mapping(self.config),
             step=self.done,
+            data_digest=self.training.digest,
             optimizer=trainer.optimizer.state_dict(),
             scaler=trainer.scaler.state_dict(),
             generator=trainer.generator.get_state(),
@@ -160,12 +163,18 @@ class Run:
                 f"{self.last}: begun with another configuration: {'; '.join(different)}."
                 " Resume with the same one, or start anew with another --out"
             )
+        if state.data_digest != self.training.digest:
+            raise RunError(
+                f"{self.last}: begun with other training data: pictures, sizes or boxes are not the same."
+                " Resume with the same data, or start anew with another --out"
+            )
         return state
 
     def _resume(self, state: TrainingState) -> None:
         restore_weights(self.trainer.detector, self.last)
         self.trainer.optimizer.load_state_dict(state.optimizer)
-        self.trainer.scaler.load_state_dict(state.scaler)
+        if state.scaler:  # a run on a CPU has none
+            self.trainer.scaler.load_state_dict(state.scaler)
         self.trainer.generator.set_state(state.generator)
         self.done = state.step
         logger.info("resumed %s after step %d", self.last, self.done)
@@ -209,7 +218,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"fpn-train: {reason(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("fpn-train: interrupted; --resume goes on from the last checkpoint", file=sys.stderr)
+        print(
+            "fpn-train: interrupted; --resume goes on from last.pt, if there is one",
+            file=sys.stderr,
+        )
         return 130
     return 0
 
@@ -235,7 +247,9 @@ def _validation_set(config: TrainConfig) -> CocoDataset | None:
     data = config.data
     if data.val_annotations is None or data.val_images is None:
         return None
-    return CocoDataset.read(data.root / data.val_annotations, data.root / data.val_images)
+    return CocoDataset.read(
+        data.root / data.val_annotations, data.root / data.val_images, verify=data.verify
+    )
 
 
 def _due(step: int, every: int, total: int) -> bool:

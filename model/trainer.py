@@ -4,6 +4,7 @@ Source: section 4 of the FPN paper; joint training of both stages, as Detectron 
 recipe trains them apart. Biases do not decay, as in Detectron.
 """
 
+import math
 from contextlib import AbstractContextManager
 
 import torch
@@ -16,9 +17,11 @@ from model.losses import Losses, roi_losses, rpn_losses, sample_regions
 from model.roi import pool_regions
 from model.rpn import best_of_all_levels, propose
 
+REMEDY = "Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
+
 
 class DivergedError(RuntimeError):
-    """A loss that is no longer a number."""
+    """A loss or a gradient that is no longer a number."""
 
 
 def learning_rate(step: int, schedule: ScheduleConfig) -> float:
@@ -91,7 +94,7 @@ class Trainer:
         """Train on `batch` as step number `step` (from 0); its losses, their total and the learning rate.
 
         Raises:
-            DivergedError: the loss is not finite. The weights are as they were.
+            DivergedError: the loss or its gradient is not finite. The weights are as they were.
         """
         rate = learning_rate(step, self.config.schedule)
         for group in self.optimizer.param_groups:
@@ -102,17 +105,26 @@ class Trainer:
             raise DivergedError(
                 f"step {step + 1}: the loss is {total.item()} "
                 f"({', '.join(f'{name} {value.item():.3g}' for name, value in losses._asdict().items())})."
-                " Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
+                f" {REMEDY}"
             )
         self.optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(self.scaler.scale(total))
-        if self.config.schedule.clip_norm > 0:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.detector.parameters(), self.config.schedule.clip_norm)
+        self._limit_gradient(step)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         values = {name: value.item() for name, value in losses._asdict().items()}
         return {"loss": total.item(), **values, "lr": rate}
+
+    def _limit_gradient(self, step: int) -> None:
+        """Clip the gradient to the configured norm; refuse one that is not finite.
+
+        A gradient scaler does the latter by itself: it skips the step and lowers its scale.
+        """
+        self.scaler.unscale_(self.optimizer)
+        limit = self.config.schedule.clip_norm or math.inf
+        norm = nn.utils.clip_grad_norm_(self.detector.parameters(), limit)
+        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+            raise DivergedError(f"step {step + 1}: the gradient's norm is {norm.item()}. {REMEDY}")
 
 
 def _decayed_and_not(detector: Detector, decay: float) -> list[dict[str, object]]:

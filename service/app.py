@@ -37,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
     metrics.model_info.labels(
         manifest.name, manifest.version, manifest.precision, engine.provider
     ).set(1)
+    metrics.start_at_zero(manifest.classes, [level.name for level in manifest.levels])
     app = FastAPIOffline(  # its pages fetch nothing from other hosts
         title="fpn-serve",
         version=version("fpn-serve"),

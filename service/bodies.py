@@ -36,6 +36,7 @@ PART = "images"
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
 OCTETS = "application/octet-stream"
+MOST_OTHER_PARTS = 100
 # Without a limit of its own the parser would write parts past 1 MiB to a file.
 IN_MEMORY = {"MAX_MEMORY_FILE_SIZE": inf}
 
@@ -75,14 +76,14 @@ async def read_pictures(request: Request, limits: BodyLimits, deadline: float) -
     if not body:
         raise InvalidRequest("the body is empty: expected at least one image")
     if kind == MULTIPART:
-        pictures = await asyncio.to_thread(_from_multipart, request.headers["content-type"], body)
+        content_type = request.headers["content-type"]
+        pictures = await asyncio.to_thread(_from_multipart, content_type, body, limits.max_images)
     elif kind == JSON:
         pictures = await asyncio.to_thread(_from_json, body)
     else:
         pictures = [body]
     if len(pictures) > limits.max_images:
-        detail = f"{len(pictures)} images in one request; at most {limits.max_images} are taken"
-        raise TooLarge(detail, reason="images")
+        raise _too_many_images(limits.max_images)
     return pictures
 
 
@@ -117,17 +118,28 @@ async def _read(request: Request, max_bytes: int, deadline: float) -> bytes:
     return bytes(body)
 
 
-def _from_multipart(content_type: str, body: bytes) -> list[Picture]:
+def _from_multipart(content_type: str, body: bytes, max_images: int) -> list[Picture]:
     pictures: list[Picture] = []
+    others = 0
+
+    def take(name: bytes | None, content: bytes) -> None:
+        """Counts while it parses: a body of very many tiny parts would keep a core busy for seconds."""
+        nonlocal others
+        if name == PART.encode():
+            pictures.append(content)
+        else:
+            others += 1
+        if len(pictures) > max_images:
+            raise _too_many_images(max_images)
+        if others > MOST_OTHER_PARTS:
+            raise TooLarge(f"more than {MOST_OTHER_PARTS} parts not named {PART}", reason="parts")
 
     def on_file(file: File) -> None:
         file.file_object.seek(0)
-        if file.field_name == PART.encode():
-            pictures.append(file.file_object.read())
+        take(file.field_name, file.file_object.read())
 
     def on_field(field: FormField) -> None:
-        if field.field_name == PART.encode():
-            pictures.append(field.value or b"")
+        take(field.field_name, field.value or b"")
 
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     try:
@@ -159,6 +171,10 @@ def _decoded(content: str) -> Picture:
         return base64.b64decode("".join(content.split()), validate=True)
     except (binascii.Error, ValueError):
         return InvalidImage("content is not base64")
+
+
+def _too_many_images(max_images: int) -> TooLarge:
+    return TooLarge(f"more than {max_images} images in one request", reason="images")
 
 
 def _too_many_bytes(max_bytes: int) -> TooLarge:

@@ -166,15 +166,22 @@ class Detector:
         return self._admission.admit()
 
     def deadline(self, timeout_s: float | None) -> float:
-        """The event loop's time at which a request that begins now must have been answered."""
-        return asyncio.get_running_loop().time() + (timeout_s or self._timeout_s)
+        """The event loop's time at which a request that begins now must have been answered.
+
+        A client may ask for less than the server's own limit, not for more: it holds a place until then.
+        """
+        left_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        return asyncio.get_running_loop().time() + left_s
 
     async def detect(
         self, pictures: Sequence[Picture], wanted: Wanted, deadline: float
     ) -> list[Found | ServiceError]:
         """For every picture, in order, what was found in it or why nothing could be."""
-        answers = (self._answer(picture, wanted, deadline) for picture in pictures)
-        return await asyncio.gather(*answers)
+        async with (
+            asyncio.TaskGroup() as group
+        ):  # if one fails unexpectedly, none goes on without its permit
+            answers = [group.create_task(self._answer(p, wanted, deadline)) for p in pictures]
+        return [answer.result() for answer in answers]
 
     async def _answer(
         self, picture: Picture, wanted: Wanted, deadline: float
@@ -186,6 +193,9 @@ class Detector:
             return error
         except asyncio.CancelledError:
             self.metrics.images.labels("cancelled").inc()
+            raise
+        except Exception:
+            self.metrics.images.labels("error").inc()
             raise
         self.metrics.observe_answer(found.detected)
         return found

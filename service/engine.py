@@ -81,7 +81,8 @@ class Engine:
             InvalidModel: the file is missing, broken, not ours, or `device` cannot be had.
         """
         if not path.is_file():
-            raise InvalidModel(f"{path}: no such file; FPN_MODEL names an exported model")
+            found = "not a file" if path.exists() else "no such file"
+            raise InvalidModel(f"{path}: {found}; FPN_MODEL names an exported model")
         self._session = open_session(path, device, threads)
         try:
             self.manifest = _manifest_of(self._session)

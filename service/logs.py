@@ -40,7 +40,8 @@ def configure_logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(KeyValueFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)
+    # What it calls errors are its senders' mistakes, which they are told.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     # Its lines say what ours say, except for what goes wrong.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 

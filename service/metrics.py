@@ -5,7 +5,7 @@ log and in `Server-Timing`. One process per device: scale by replicas, not by wo
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from prometheus_client import (
@@ -61,7 +61,7 @@ class Rate:
 
 
 class Metrics:
-    """Every metric of the server. The names are part of the interface: see docs/architecture.md."""
+    """Every metric of the server. The names are part of the interface: see docs/http.md."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -143,6 +143,17 @@ class Metrics:
             buckets=PROPOSAL_BUCKETS,
             registry=registry,
         )
+
+    def start_at_zero(self, classes: Sequence[str], levels: Sequence[str]) -> None:
+        """Shows what has not happened yet as 0: a counter that appears at 1 hides its first event from rate()."""
+        self.images.labels("ok")
+        for reason in ("full", "deadline", "bytes", "pixels", "images"):
+            self.refused.labels(reason)
+        for label in classes:
+            self.detections.labels(label)
+        for level in levels:
+            self.proposals.labels(level)
+            self.detection_level.labels(level)
 
     def observe_batch(self, size: int, padding_ratio: float, seconds: float) -> None:
         """Counts a batch that has run."""

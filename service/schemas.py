@@ -1,4 +1,4 @@
-"""The shapes of what goes in and out over HTTP, as docs/architecture.md promises them."""
+"""The shapes of what goes in and out over HTTP, as docs/http.md promises them."""
 
 from typing import Annotated, Literal
 
@@ -26,7 +26,10 @@ class DetectQuery(BaseModel):
     proposals: int = Field(10, ge=0, description="the most proposals of each level; 0 for none")
     levels: list[str] = Field([], description="only proposals of these levels; repeatable")
     timeout_s: float | None = Field(
-        None, gt=0, le=600, description="seconds after which the request is given up"
+        None,
+        gt=0,
+        le=600,
+        description="seconds after which the request is given up, at most the server's FPN_TIMEOUT_S",
     )
 
     def wanted(self, manifest: Manifest) -> Wanted:

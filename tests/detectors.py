@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from model.config import DetectorConfig, from_mapping
+from model.config import DetectorConfig
+from model.config_file import from_mapping
 from model.detector import Detector
 from model.roi import pool_regions
 

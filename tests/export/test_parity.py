@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from export.graph import missing_weights
 from export.parity import ParityError, compare, require
 from model.detector import Detector
 from tests.detectors import noise
@@ -61,6 +62,20 @@ def middling_weight(detector: Detector, name: str) -> int:
     (influence,) = torch.autograd.grad(answers, detector.get_parameter(name))
     influence = influence.abs().flatten()
     return int((influence - influence[influence > 0].median()).abs().argmin())
+
+
+def test_a_weight_that_no_picture_reaches_is_compared_as_well(
+    detector: Detector, graph: onnx.ModelProto
+) -> None:
+    assert missing_weights(detector, graph) == []
+    changed = copy.deepcopy(detector)
+    with torch.no_grad():
+        changed.roi.deltas.weight[5, 3] += 1e-6
+        changed.backbone.get_parameter("stages.2.0.conv1.weight")[1, 1] += 1e-3
+    assert missing_weights(changed, graph) == [
+        "backbone.stages.2.0.conv1.weight",
+        "roi.deltas.weight",
+    ]
 
 
 def test_a_swapped_width_and_height_fails_the_comparison(

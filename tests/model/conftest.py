@@ -48,10 +48,10 @@ class CocoFolder:
         entry = {"id": number, "image_id": image_id, "category_id": category_id}
         self.document["annotations"].append(entry | {"bbox": list(bbox)} | more)
 
-    def read(self, *, skip_empty: bool = False) -> CocoDataset:
+    def read(self, *, skip_empty: bool = False, verify: bool = False) -> CocoDataset:
         """Write the json and read the whole."""
         self.json.write_text(json.dumps(self.document))
-        return CocoDataset.read(self.json, self.root, skip_empty=skip_empty)
+        return CocoDataset.read(self.json, self.root, skip_empty=skip_empty, verify=verify)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ INPUT = (800, 1000)
 
 
 def anchors_of(sizes: tuple[float, ...], strides: tuple[int, ...]) -> int:
-    """How many anchors those sizes, all at each stride, make on the paper's input."""
+    """How many anchors those sizes, all at each stride, make on the paper's input, which is not padded to 32."""
     cells = cell_anchors(sizes, PAPER.ratios)
     grids = ((math.ceil(INPUT[0] / stride), math.ceil(INPUT[1] / stride)) for stride in strides)
     return sum(

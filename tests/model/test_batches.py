@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.annotations import DataError
 from model.batches import Batch, Draw, Sample, TrainingSet, collate, plan_epoch, training_loader
-from model.coco import DataError
 from model.transforms import Size
 from tests.model.conftest import CocoFolder
 
@@ -97,7 +97,6 @@ def test_a_sample_is_resized_with_its_boxes(folder: CocoFolder) -> None:
     expected = torch.tensor([[5 * 80 / 45, 3 * 36 / 20, 35 * 80 / 45, 13 * 36 / 20]])
     torch.testing.assert_close(sample.boxes, expected)
     assert sample.labels.tolist() == [1]
-    assert sample.image_id == 10
 
 
 def test_the_longest_side_scales_with_the_short_side(folder: CocoFolder) -> None:
@@ -122,7 +121,7 @@ def test_a_picture_without_boxes_makes_a_sample(folder: CocoFolder) -> None:
 
 def sample(height: int, width: int, boxes: int) -> Sample:
     image = torch.randint(1, 256, (3, height, width), dtype=torch.uint8)
-    return Sample(image, torch.rand(boxes, 4), torch.arange(boxes), image_id=height)
+    return Sample(image, torch.rand(boxes, 4), torch.arange(boxes))
 
 
 @given(
@@ -151,14 +150,12 @@ def test_a_batch_keeps_types_and_targets() -> None:
     assert batch.sizes.tolist() == [[20, 45], [50, 21]]
     assert [boxes.shape for boxes in batch.gt_boxes] == [(2, 4), (0, 4)]
     assert [labels.tolist() for labels in batch.gt_labels] == [[0, 1], []]
-    assert batch.image_ids == [20, 50]
 
 
 def test_a_batch_moves_to_a_device_whole() -> None:
     moved = collate([sample(20, 45, 2), sample(50, 21, 0)]).to("meta")
     tensors = [moved.images, moved.sizes, *moved.gt_boxes, *moved.gt_labels]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
-    assert moved.image_ids == [20, 50]
 
 
 @pytest.mark.filterwarnings("default:.*fork.*:DeprecationWarning")
@@ -172,7 +169,6 @@ def test_a_loader_gives_the_planned_batches_in_order(folder: CocoFolder, workers
     for got, want in zip(loaded, expected, strict=True):
         assert isinstance(got, Batch)
         assert np.array_equal(got.images.numpy(), want.images.numpy())
-        assert got.image_ids == want.image_ids
 
 
 @pytest.mark.filterwarnings("default:.*fork.*:DeprecationWarning")

@@ -33,7 +33,9 @@ def saved(tmp_path: Path, detector: Detector) -> Path:
 
 def training_state(**changes: Any) -> TrainingState:
     generator = torch.Generator().manual_seed(4).get_state()
-    state = TrainingState({"seed": 4}, 7, {"state": {}, "param_groups": []}, {}, generator)
+    state = TrainingState(
+        {"seed": 4}, 7, {"state": {}, "param_groups": []}, {}, "digest", generator
+    )
     return replace(state, **changes)
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from model.coco import CocoDataset, DataError, Fault
+from model.annotations import DataError
+from model.coco import CocoDataset
+from model.faults import Fault
 from tests.model.conftest import CocoFolder, noise
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -227,6 +229,28 @@ def test_a_picture_that_cannot_be_decoded_is_refused_when_it_is_loaded(folder: C
     dataset = folder.read()
     with pytest.raises(DataError, match=r"cannot be decoded: .*a\.jpg"):
         dataset.load(0)
+
+
+def test_verifying_skips_and_counts_a_picture_that_cannot_be_decoded(folder: CocoFolder) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        folder.add_box(folder.add_image(name, (60, 90)), [5, 3, 30, 10])
+    path = folder.root / "b.jpg"
+    path.write_bytes(path.read_bytes()[:2000])
+    dataset = folder.read(verify=True)
+    assert [record.path.name for record in dataset.records] == ["a.jpg", "c.jpg"]
+    assert dataset.report.faults == {Fault.UNREADABLE: ["b.jpg"]}
+    assert [entry["file_name"] for entry in dataset.ground_truth["images"]] == ["a.jpg", "c.jpg"]
+
+
+def test_the_digest_tells_data_sets_apart_by_what_training_sees(folder: CocoFolder) -> None:
+    folder.add_box(folder.add_image("a.png", (20, 45)), [5, 3, 30, 10])
+    before = folder.read().digest
+    assert folder.read().digest == before
+    folder.document["annotations"][0]["bbox"][0] = 6
+    assert folder.read().digest != before
+    folder.document["annotations"][0]["bbox"][0] = 5
+    folder.add_image("b.png", (20, 45))
+    assert folder.read().digest != before
 
 
 def test_a_picture_that_changed_since_is_refused_when_it_is_loaded(folder: CocoFolder) -> None:

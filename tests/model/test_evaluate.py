@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from model.annotations import DataError
 from model.checkpoint import save_checkpoint
-from model.coco import DataError
 from model.config import (
     BackboneConfig,
     DetectorConfig,

@@ -2,7 +2,6 @@ import contextlib
 import io
 import json
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -155,13 +154,6 @@ def test_ground_truth_without_areas_and_crowd_flags_is_measured_by_its_boxes() -
     ground_truth, result = one_object()
     del ground_truth["annotations"][0]["area"]
     assert coco_metrics(ground_truth, [result]).APs == pytest.approx(1)
-
-
-def test_ground_truth_may_be_a_file(tmp_path: Path) -> None:
-    ground_truth, results = random_set(2)
-    path = tmp_path / "instances.json"
-    path.write_text(json.dumps(ground_truth))
-    assert coco_metrics(path, results).summary() == coco_metrics(ground_truth, results).summary()
 
 
 def test_nothing_that_is_passed_in_is_changed() -> None:

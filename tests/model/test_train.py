@@ -159,6 +159,34 @@ def test_a_finished_run_can_be_made_longer(finished: tuple[str, Path], tmp_path:
     assert [line["step"] for line in metrics(tmp_path / "longer")] == [1, 2, 3]
 
 
+def test_a_run_does_not_go_on_with_other_data(
+    finished: tuple[str, Path], photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = finished
+    shutil.copytree(photos, tmp_path / "other")
+    document = json.loads((photos / "train.json").read_text())
+    document["annotations"][0]["bbox"][0] += 1
+    (tmp_path / "other" / "train.json").write_text(json.dumps(document))
+    assert train(config, out, "--resume", "--set", f"data.root={tmp_path / 'other'}") == 2
+    assert "begun with other training data" in refusal(capsys)
+
+
+def test_a_damaged_picture_does_not_end_a_run(photos: Path, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    shutil.copytree(photos, root)
+    damaged = root / "003.png"
+    damaged.write_bytes(damaged.read_bytes()[:3000])
+    assert train(write_config(root, tmp_path, 4), tmp_path / "run") == 0
+    assert len(metrics(tmp_path / "run")) == 4
+
+
+def test_a_checkpoint_holds_no_path_of_the_machine_that_trained_it(
+    finished: tuple[str, Path], photos: Path
+) -> None:
+    _, out = finished
+    assert str(photos).encode() not in (out / "model.pt").read_bytes()
+
+
 def test_there_must_be_something_to_resume(
     photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -162,3 +162,19 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
     assert "classification nan" in str(caught.value)
     after = trainer.detector.state_dict()
     assert all(torch.equal(after[n].nan_to_num(), before[n].nan_to_num()) for n in before)
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_move(
+    batches: list[Batch], config: TrainConfig
+) -> None:
+    trainer = trainer_of(replace(config, precision="float32"))
+
+    def explode(_: torch.nn.Module, inputs: Any, __: Any) -> Any:
+        return (inputs[0] * float("inf"),)
+
+    trainer.detector.roi.logits.register_full_backward_hook(explode)
+    before = {n: v.clone() for n, v in trainer.detector.state_dict().items()}
+    with pytest.raises(DivergedError, match=r"step 8: the gradient's norm is (nan|inf)"):
+        trainer.step(7, batches[0])
+    after = trainer.detector.state_dict()
+    assert all(torch.equal(after[n], before[n]) for n in before)

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.types import Message
 
-from service.bodies import BodyLimits, read_pictures
+from service.bodies import MOST_OTHER_PARTS, BodyLimits, read_pictures
 from service.detector import Picture
 from service.errors import (
     ClientGone,
@@ -78,6 +78,18 @@ async def test_a_raw_body_is_the_picture() -> None:
 async def test_parts_called_images_are_the_pictures_in_order_and_others_are_ignored() -> None:
     body = part("images", b"one") + part("note", b"hello", "") + part("images", b"\0\r\n\xff") + END
     assert await read(MULTIPART, body) == [b"one", b"\0\r\n\xff"]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("images", "images"), ("note", "parts")])
+async def test_a_body_of_very_many_parts_is_refused_before_all_are_parsed(
+    name: str, reason: str
+) -> None:
+    cut_off = part(name, b"") * (MOST_OTHER_PARTS + 2)  # without an end: to parse it all would fail
+    with pytest.raises(TooLarge) as caught:
+        await read_pictures(
+            request(Sender([cut_off]), content_type=MULTIPART), BodyLimits(10**5, 3), inf
+        )
+    assert caught.value.reason == reason
 
 
 async def test_a_part_needs_no_file_name() -> None:

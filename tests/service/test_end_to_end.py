@@ -27,7 +27,7 @@ def client() -> Iterator[httpx.Client]:
 
 def detect(client: httpx.Client, *names: str) -> list[dict[str, Any]]:
     files = [("images", (name, (PHOTOS / name).read_bytes())) for name in names]
-    answer = client.post("/detect?score_threshold=0&proposals=5", files=files)
+    answer = client.post("/detect?score_threshold=0.3&proposals=5", files=files)
     assert answer.status_code == 200, answer.text
     images: list[dict[str, Any]] = answer.json()["images"]
     return images
@@ -80,6 +80,7 @@ def test_an_image_has_the_same_detections_alone_as_in_company(
 ) -> None:
     (alone,) = detect(client, name)
     company = together[name]
+    assert alone["detections"] or name == "rocket.jpg"
     assert [each["label"] for each in alone["detections"]] == [
         each["label"] for each in company["detections"]
     ]

@@ -113,8 +113,8 @@ def test_an_engine_that_hangs_fails_liveness_and_does_not_hold_up_the_end(tiny_p
         server.line_with("event=ready")
         url = f"http://127.0.0.1:{server.port()}"
         files = {"images": png(30, 45, (0, 0, 14))}
-        late = httpx.post(f"{url}/detect?timeout_s=1", files=files)
-        alive = httpx.get(f"{url}/livez")
+        late = httpx.post(f"{url}/detect?timeout_s=1", files=files, timeout=TIME_LIMIT_S)
+        alive = httpx.get(f"{url}/livez", timeout=TIME_LIMIT_S)
         server.process.send_signal(signal.SIGTERM)
         assert server.exit_code() == 1
     assert (late.status_code, alive.status_code) == (504, 503)
@@ -126,9 +126,9 @@ def test_a_running_server_says_what_it_does_and_answers_on_its_socket(tiny_path:
         url = f"http://127.0.0.1:{server.port()}"
         start = server.line_with("event=listening")
         server.line_with("event=ready")
-        answer = httpx.post(f"{url}/detect", files={"images": png(30, 45)})
+        answer = httpx.post(f"{url}/detect", files={"images": png(30, 45)}, timeout=TIME_LIMIT_S)
         chunks, kind = iter([png(30, 45)]), {"content-type": "image/png"}
-        chunked = httpx.post(f"{url}/detect", content=chunks, headers=kind)
+        chunked = httpx.post(f"{url}/detect", content=chunks, headers=kind, timeout=TIME_LIMIT_S)
         line = server.line_with("path=/detect")
     assert "model=tiny version=0123456789ab provider=CPUExecutionProvider" in start
     assert f'try="curl -F images=@photo.jpg {url}/detect"' in start
