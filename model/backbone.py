@@ -6,6 +6,11 @@ Source: section 3 of the FPN paper ("bottom-up pathway"): the output of the last
 Batch normalisation is frozen (statistics and affine part fixed, as in Faster R-CNN fine-tuning) and folded: a
 convolution and its norm are one `FrozenNormConv2d`, which scales its weight instead of its output. That is the same
 function and the same gradient, without a pass over the feature map.
+
+Legend
+    N       images              H W  of the input, multiples of 32
+    stem    what comes before the first stage
+    C2..C5  a stage's output, [N, channels, H / stride, W / stride]
 """
 
 from http.client import HTTPException

@@ -1,5 +1,8 @@
 """Greedy non-maximum suppression of many independent rows of boxes, as one operator.
 
+Source: Faster R-CNN (Ren et al. 2015), section 3.3 (proposals), and Fast R-CNN (Girshick 2015), section 3.1 (each
+class by itself), to which the FPN paper leaves it.
+
 A row is what competes with itself: one image's boxes of one pyramid level, or one image's detections with their
 classes moved apart. The operator `fpn::nms` runs torchvision's NMS row by row here and becomes one batched ONNX
 NonMaxSuppression node in export/, whose rule is the same: a box goes when its IoU with a better kept one is

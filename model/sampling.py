@@ -1,4 +1,11 @@
-"""A balanced random choice of candidates for the losses (256 anchors, 512 regions an image in the paper)."""
+"""A balanced random choice of candidates for the losses.
+
+Source: sections 4.1 and 5 of the FPN paper: 256 anchors and 512 regions of an image. The share of positives (a half,
+a quarter) is that of Faster and Fast R-CNN.
+
+Legend
+    M   candidates of an image: anchors, or proposals and ground truth
+"""
 
 import torch
 from torch import Tensor
