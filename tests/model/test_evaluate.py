@@ -21,10 +21,12 @@ from model.config import (
     RpnConfig,
 )
 from model.detector import Detections, Detector
-from model.evaluate import evaluate, main
+from model.evaluate import evaluate, evaluation, main
+from model.findings import Loading
 from model.transforms import Size
 from tests.model.conftest import CocoFolder
 
+LEVEL_NAMES = ("P2", "P3", "P4", "P5", "P6")
 RED, GREEN = 0, 1  # channels, and labels of the detector below
 
 
@@ -32,7 +34,8 @@ RED, GREEN = 0, 1  # channels, and labels of the detector below
 class ColourDetector:
     """Finds the red and the green rectangle of a picture: right only if every mapping is.
 
-    Behind the detections that count it leaves rubbish, which must not be read.
+    It proposes red ones on P2 and green ones on P5. Behind the detections and proposals that count
+    it leaves rubbish, which must not be read.
     """
 
     class_names: tuple[str, ...] = ("red", "green")
@@ -47,6 +50,7 @@ class ColourDetector:
         self.batches.append(((H, W), N))
         boxes, scores, labels = torch.full((N, 4, 4), 7.0), torch.ones(N, 4), torch.zeros(N, 4)
         counts = torch.zeros(N, dtype=torch.int64)
+        proposals, proposal_counts = torch.full((N, 5, 2, 4), 9.0), torch.zeros(N, 5)
         for n, image in enumerate(images):
             content = image[:, : sizes[n, 0], : sizes[n, 1]]
             for label in (RED, GREEN):
@@ -57,9 +61,10 @@ class ColourDetector:
                     boxes[n, place], labels[n, place] = corners.float(), label
                     scores[n, place] = 0.9 - 0.1 * place
                     counts[n] += 1
-        none = torch.zeros(N, 5)
-        labels = labels.long()
-        return Detections(boxes, scores, labels, labels, counts, none, none, none.long())
+                    level = {RED: 0, GREEN: 3}[label]
+                    proposals[n, level, 0], proposal_counts[n, level] = corners.float(), 1
+        found = (boxes, scores, labels.long(), labels.long(), counts)
+        return Detections(*found, proposals, torch.ones(N, 5, 2), proposal_counts.long())
 
 
 def add_picture(folder: CocoFolder, name: str, size: Size, boxes: dict[int, list[int]]) -> None:
@@ -93,6 +98,17 @@ def test_a_detector_that_is_right_in_its_frames_is_right_in_the_photographs(
     assert metrics.ap50_per_class == pytest.approx({"green": 1.0, "red": 1.0})
     assert metrics.AP75 > 0.999
     assert metrics.AP > 0.9
+
+
+def test_proposals_are_scored_in_the_photographs_together_and_by_level(
+    coloured: CocoFolder,
+) -> None:
+    found = evaluation(ColourDetector(), coloured.read(), Loading(batch_size=2), proposals=True)
+    recall = {name: metrics.AR100 for name, metrics in found.proposals.items()}
+    assert recall["all"] > 0.9
+    assert recall["P2"] == pytest.approx(recall["P5"], abs=0.1)  # half of the boxes each
+    assert recall["P2"] + recall["P5"] == pytest.approx(recall["all"])
+    assert (recall["P3"], recall["P4"], recall["P6"]) == (0, 0, 0)
 
 
 def test_classes_are_matched_by_name(coloured: CocoFolder) -> None:
@@ -177,6 +193,22 @@ def test_the_command_prints_a_table_and_writes_json(
     figures: dict[str, Any] = json.loads(out.read_text())
     assert math.isfinite(figures["AP50"])
     assert figures["classes"]["green"]["boxes"] == 4
+
+
+def test_the_command_scores_proposals_when_asked(
+    coloured: CocoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coloured.read()
+    out = tmp_path / "figures.json"
+    checkpoint = tiny_checkpoint(tmp_path / "model.pt")
+    assert main(arguments(coloured, checkpoint, "--proposals", "--json", str(out))) == 0
+    printed = capsys.readouterr().out.splitlines()
+    (head,) = (n for n, line in enumerate(printed) if line.startswith("proposals "))
+    assert [line.split()[0] for line in printed[head + 1 :]] == ["all", *LEVEL_NAMES]
+    proposals = json.loads(out.read_text())["proposals"]
+    per_image = [proposals[name]["per_image"] for name in LEVEL_NAMES]
+    assert proposals["all"]["per_image"] == pytest.approx(sum(per_image))
+    assert 10 < sum(per_image) <= 50
 
 
 def failure(capsys: pytest.CaptureFixture[str]) -> str:

@@ -1,0 +1,108 @@
+"""COCO's evaluation of boxes, as arrays of precision and recall.
+
+Definitions: https://cocodataset.org/#detection-eval. faster-coco-eval computes the same arrays as
+pycocotools, in C++; the tests hold the two together. Where there is nothing to measure it writes
+-1, which `mean_measured` leaves out of every mean. Crowds are neither found nor missed.
+
+    T  IoU thresholds 0.50, 0.55 .. 0.95 (10)     R  recall thresholds 0, 0.01 .. 1 (101)
+    K  classes, by category id; one if classes are not told apart
+    A  areas: all, small, medium, large, with limits 32^2 and 96^2 pixels
+    M  detections an image
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from faster_coco_eval import COCO, COCOeval_faster
+
+IOU_50, IOU_75 = 0, 5  # places of 0.50 and 0.75 in T
+EVERY_AREA, SMALL, MEDIUM, LARGE = range(4)  # places in A
+
+Floats = npt.NDArray[np.float64]
+
+
+class Scores(NamedTuple):
+    """`precision` float64 [T, R, K, A, M] and `recall` float64 [T, K, A, M], in 0..1 or -1."""
+
+    precision: Floats
+    recall: Floats
+
+
+def score(
+    ground_truth: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    limits: tuple[int, int, int] = (1, 10, 100),
+    *,
+    by_class: bool = True,
+) -> Scores:
+    """Return the precision and recall of results, of which there may be none.
+
+    Args:
+        ground_truth: a COCO document.
+        results: COCO results: image_id, category_id, bbox (x, y, width, height), score.
+        limits: M: the best so many results of an image are looked at, ascending.
+        by_class: a result can only find an object of its own category; else K is 1.
+
+    Raises:
+        ValueError: a result is of an image or category that the ground truth does not have.
+    """
+    _check_references(ground_truth, results)
+    evaluation = COCOeval_faster(
+        COCO(_with_annotations(ground_truth, ground_truth["annotations"])),
+        COCO(_with_annotations(ground_truth, results)),
+        iouType="bbox",
+        print_function=_say_nothing,
+    )
+    evaluation.params.maxDets = list(limits)
+    evaluation.params.useCats = int(by_class)
+    evaluation.evaluate()
+    evaluation.accumulate()
+    return Scores(np.asarray(evaluation.eval["precision"]), np.asarray(evaluation.eval["recall"]))
+
+
+def mean_measured(values: Floats) -> float:
+    """Return the mean over what there was to measure, NaN if that is nothing."""
+    measured = values[values > -1]
+    return float(measured.mean()) if measured.size else math.nan
+
+
+def or_none(value: float) -> float | None:
+    """Return the value as JSON has it: null for NaN."""
+    return None if math.isnan(value) else value
+
+
+def _check_references(
+    ground_truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> None:
+    for key, section in (("image_id", "images"), ("category_id", "categories")):
+        known = {entry["id"] for entry in ground_truth[section]}
+        unknown = sorted({result[key] for result in results} - known)
+        if unknown:
+            raise ValueError(
+                f"results with a {key} that is not in the ground truth: {unknown[:10]}"
+            )
+
+
+def _with_annotations(
+    ground_truth: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return a document of the ground truth's images and classes with these annotations.
+
+    They are copies, because the evaluation writes into them, and are numbered from 1, because it
+    takes an annotation with id 0 for one that was not found.
+    """
+    return {
+        "images": ground_truth["images"],
+        "categories": ground_truth["categories"],
+        "annotations": [
+            {"iscrowd": 0, "area": a["bbox"][2] * a["bbox"][3], **a, "id": number}
+            for number, a in enumerate(annotations, start=1)
+        ],
+    }
+
+
+def _say_nothing(*_: object) -> None:
+    pass
