@@ -14,7 +14,8 @@ from starlette.middleware import Middleware
 from service.access import AccessLog
 from service.bodies import BodyLimits
 from service.detector import Detector
-from service.engine import Engine
+from service.engine.engine import Engine
+from service.engine.providers import GpuOptions
 from service.errors import ServiceError
 from service.handlers import on_http_exception, on_service_error, on_validation_error
 from service.image import prepare_pillow
@@ -32,7 +33,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     prepare_pillow()
     metrics = Metrics()
-    engine = Engine(settings.model, settings.device, settings.threads)
+    engine = Engine(settings.model, settings.device, settings.threads, gpu_options(settings))
     manifest = engine.manifest
     metrics.model_info.labels(
         manifest.name, manifest.version, manifest.precision, engine.provider
@@ -56,6 +57,16 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.body_limits = BodyLimits(settings.max_body_bytes, settings.max_images)
     app.include_router(router)
     return app
+
+
+def gpu_options(settings: Settings) -> GpuOptions:
+    """What the settings say of the use of a GPU."""
+    return GpuOptions(
+        conv_search=settings.conv_search,
+        conv_max_workspace=settings.conv_max_workspace,
+        memory_bytes=settings.gpu_memory_bytes,
+        tensorrt_cache=settings.tensorrt_cache,
+    )
 
 
 @asynccontextmanager

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine import Outputs
 from service.image import Frame
 from service.manifest import Manifest
+from service.tensors import Outputs
 
 Box = tuple[float, float, float, float]
 BOX_DECIMALS = 2

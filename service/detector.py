@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from service.admission import Admission, Permit
 from service.batcher import Answer, Batcher, BatchLimits
 from service.detections import Detected, Wanted, detected
-from service.engine import Outputs
 from service.errors import DeadlineExceeded, InvalidImage, ServiceError, Unavailable
 from service.image import Frame, Framing, Size, load_frame
 from service.manifest import Manifest
 from service.metrics import Metrics
 from service.settings import Settings
+from service.tensors import Outputs
 
 log = logging.getLogger(__name__)
 

@@ -79,7 +79,11 @@ def load_frame(data: bytes, framing: Framing) -> Frame:
         UnsupportedMediaType: a picture whose pixels have no meaning as RGB.
         TooLarge: more pixels than the limit; found in the header, before anything is decoded.
     """
-    image = decode_image(data, framing.max_pixels)
+    return frame_of(decode_image(data, framing.max_pixels), framing)
+
+
+def frame_of(image: Image.Image, framing: Framing) -> Frame:
+    """The upright RGB picture, resized and placed in its bucket."""
     original = (image.height, image.width)
     content = resized_size(original, framing.rule)
     resized = image.resize(content[::-1], Image.Resampling.BILINEAR)

@@ -9,7 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from service.bodies import BodyLimits, read_pictures
 from service.detector import Detector
 from service.disconnect import unless_disconnected
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.errors import Unavailable
 from service.openapi import DETECT_BODY, problem_responses
 from service.schemas import (
@@ -53,13 +53,14 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
 
 @router.get("/model", summary="What is served, and on what")
 async def model(request: Request) -> ModelResponse:
-    """The manifest of the model, the device it runs on, and the shapes that have been warmed up."""
+    """The manifest of the model, what runs it, and the shapes that have been warmed up."""
     detector: Detector = request.app.state.detector
     engine: Engine = request.app.state.engine
     return ModelResponse(
         manifest=engine.manifest,
         provider=engine.provider,
         device=engine.device,
+        placement=engine.placement,
         precision=engine.manifest.precision,
         max_batch=request.app.state.settings.max_batch,
         warmed=[WarmedBucket(bucket=b, batch_sizes=s) for b, s in detector.warmed_sizes().items()],

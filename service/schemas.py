@@ -103,6 +103,10 @@ class ModelResponse(BaseModel):
     manifest: Manifest
     provider: str = Field(examples=["CUDAExecutionProvider"])
     device: str = Field(examples=["cuda"])
+    placement: dict[str, dict[str, int]] = Field(
+        description="how many nodes of each operator every provider runs",
+        examples=[{"CUDAExecutionProvider": {"Conv": 74}, "CPUExecutionProvider": {"Shape": 8}}],
+    )
     precision: str
     max_batch: int
     warmed: list[WarmedBucket]

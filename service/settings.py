@@ -29,9 +29,24 @@ class Settings(BaseSettings):
     model: Path = Field(
         Path("deploy/models/default/model.onnx"), description="the path of an exported model"
     )
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto, cpu or cuda")
+    device: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+        "auto", description="auto (CUDA where it works, else the CPU), cpu, cuda or tensorrt"
+    )
     threads: int = Field(
         0, description="CPU threads of one inference, 0 or more (0 = all cores)", ge=0, le=1024
+    )
+    conv_search: Literal["heuristic", "exhaustive", "default"] = Field(
+        "heuristic",
+        description="how cuDNN's algorithms are chosen on CUDA: heuristic, exhaustive or default",
+    )
+    conv_max_workspace: bool = Field(
+        True, description="whether a convolution on CUDA may use all the memory it likes, 1 or 0"
+    )
+    gpu_memory_bytes: int = Field(
+        0, description="the most bytes of GPU memory for tensors, 0 or more (0 = no limit)", ge=0
+    )
+    tensorrt_cache: Path | None = Field(
+        None, description="a folder in which TensorRT keeps the engines that it builds"
     )
     max_batch: int = Field(8, description="the most images of one batch, 1 to 1024", ge=1, le=1024)
     max_wait_s: float = Field(
@@ -100,7 +115,7 @@ def describe_settings() -> str:
     """A line for every variable: its name, what it must be, and its default."""
     fields = Settings.model_fields.items()
     return "\n".join(
-        f"  {PREFIX + name.upper():20} {field.description}"
+        f"  {PREFIX + name.upper():22} {field.description}"
         f" [{field.get_default(call_default_factory=True)}]"
         for name, field in fields
     )

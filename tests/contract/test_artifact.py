@@ -14,12 +14,13 @@ from export.graph import INPUTS, OUTPUTS
 from export.manifest import manifest
 from model.detector import Detector
 from service.detections import to_photograph
-from service.engine import INPUTS as SERVED_INPUTS
-from service.engine import OUTPUTS as SERVED_OUTPUTS
-from service.engine import Engine, Outputs
+from service.engine.engine import Engine
 from service.errors import InvalidModel
 from service.image import Frame
 from service.manifest import SCHEMA, read_manifest
+from service.tensors import INPUTS as SERVED_INPUTS
+from service.tensors import OUTPUTS as SERVED_OUTPUTS
+from service.tensors import Outputs
 from tests.conftest import PROVENANCE
 from tests.detectors import FRAMES, noise
 

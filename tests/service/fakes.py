@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from service.engine import Engine, Outputs
+from service.engine.engine import Engine
+from service.tensors import Outputs
 
 
 class Gate:

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.detections import Wanted, classes_of, detected, to_photograph
-from service.engine import Outputs
 from service.image import Frame, choose_bucket, resized_size
 from service.manifest import Manifest
+from service.tensors import Outputs
 from tests.service.tiny_model import MANIFEST
 
 TINY = Manifest.model_validate(MANIFEST, strict=False)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from service.detections import Wanted
 from service.detector import Detector, Found, Picture
-from service.engine import Engine
+from service.engine.engine import Engine
 from service.errors import (
     DeadlineExceeded,
     InferenceFailed,

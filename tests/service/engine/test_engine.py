@@ -5,8 +5,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from service.engine import CPU, CUDA, OUTPUTS, Engine
+from service.engine.engine import Engine
+from service.engine.providers import CPU, CUDA, Device
 from service.errors import InvalidModel
+from service.tensors import OUTPUTS
 from tests.service.tiny_model import MANIFEST, write_tiny_model
 
 
@@ -45,11 +47,13 @@ def test_auto_takes_the_cpu_where_onnx_runtime_has_no_cuda(tiny_path: Path) -> N
     assert (engine.provider, engine.device) == (CPU, "cpu")
 
 
-def test_cuda_that_cannot_be_had_is_refused_with_the_remedy(tiny_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cuda", "tensorrt"])
+def test_a_gpu_that_cannot_be_had_is_refused_in_one_line(tiny_path: Path, device: Device) -> None:
     if CUDA in ort.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")
-    with pytest.raises(InvalidModel, match=r"install fpn-serve\[gpu\]"):
-        Engine(tiny_path, "cuda", 1)
+    with pytest.raises(InvalidModel, match=r"install fpn-serve\[gpu\]") as caught:
+        Engine(tiny_path, device, 1)
+    assert "\n" not in caught.value.detail
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -65,6 +69,42 @@ def test_what_is_not_onnx_is_refused_in_one_line(tmp_path: Path, content: bytes)
         Engine(path, "cpu", 1)
     assert str(path) in caught.value.detail
     assert "\n" not in caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("domain", "operator", "said"),
+    [
+        ("made.up", "Foo", "made.up:Foo.* is not a registered"),
+        ("nobody.imports", "Foo", "No opset import for domain 'nobody.imports'"),
+        ("", "FooBar", "No Op registered for FooBar"),
+    ],
+)
+def test_an_operator_that_onnx_runtime_lacks_is_named(
+    tmp_path: Path, tiny_path: Path, domain: str, operator: str, said: str
+) -> None:
+    model = onnx.load(tiny_path)
+    model.graph.node[-1].domain, model.graph.node[-1].op_type = domain, operator
+    model.opset_import.add(domain="made.up", version=1)
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(InvalidModel, match=rf"ONNX Runtime [\d.]+ lacks \({said}.*\): expected"):
+        Engine(tmp_path / "model.onnx", "cpu", 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "said"),
+    [("opset", "Opset 999 is under"), ("ir", "Unsupported model IR version: 999")],
+)
+def test_a_file_of_a_newer_onnx_says_to_install_a_newer_onnx_runtime(
+    tmp_path: Path, tiny_path: Path, field: str, said: str
+) -> None:
+    model = onnx.load(tiny_path)
+    if field == "ir":
+        model.ir_version = 999
+    else:
+        model.opset_import[0].version = 999
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(InvalidModel, match=f"{said}.*or install a newer onnxruntime"):
+        Engine(tmp_path / "model.onnx", "cpu", 1)
 
 
 def test_a_truncated_model_is_refused(tmp_path: Path, tiny_path: Path) -> None:

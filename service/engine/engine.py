@@ -1,0 +1,76 @@
+"""The engine: one ONNX Runtime session, ready to run, of a file that is what the service expects.
+
+Dimensions: N images of a batch, H x W of its frame.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.engine.placement import Placement, check_placement, read_placement
+from service.engine.providers import DEVICES, Device, GpuOptions
+from service.engine.session import open_session
+from service.errors import InvalidModel
+from service.manifest import Manifest, read_manifest
+from service.tensors import INPUTS, OUTPUTS, Outputs
+
+NO_GPU_OPTIONS = GpuOptions()
+
+
+class Engine:
+    """A loaded model. `run` is for one thread at a time."""
+
+    def __init__(
+        self, path: Path, device: Device, threads: int, gpu: GpuOptions = NO_GPU_OPTIONS
+    ) -> None:
+        """Loads the model at `path` for `device` with `threads` CPU threads (0 = all cores).
+
+        Raises:
+            InvalidModel: the file is missing, broken, not ours, or `device` cannot be had.
+        """
+        if not path.is_file():
+            found = "not a file" if path.exists() else "no such file"
+            raise InvalidModel(f"{path}: {found}; expected a model that fpn-export wrote")
+        self._session = open_session(path, device, threads, gpu)
+        self.provider: str = self._session.get_providers()[0]
+        self.placement: Placement = read_placement(self._session)
+        try:
+            self.manifest = _manifest_of(self._session)
+            _check_tensors("input", self._session.get_inputs(), INPUTS)
+            _check_tensors("output", self._session.get_outputs(), OUTPUTS)
+            check_placement(self.placement, self.provider)
+        except InvalidModel as error:
+            raise InvalidModel(f"{path}: {error.detail}") from error
+
+    @property
+    def device(self) -> str:
+        """The device that the model runs on: cpu, cuda or tensorrt."""
+        return DEVICES[self.provider]
+
+    def run(self, images: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Outputs:
+        """The outputs for frames uint8 [N, 3, H, W] with content int64 [N, 2] (height, width)."""
+        values = self._session.run(list(OUTPUTS), {"images": images, "sizes": sizes})
+        return Outputs(*values)
+
+
+def _manifest_of(session: ort.InferenceSession) -> Manifest:
+    text = session.get_modelmeta().custom_metadata_map.get("manifest")
+    if text is None:
+        raise InvalidModel("an ONNX file without a manifest: expected one that fpn-export wrote")
+    return read_manifest(text)
+
+
+def _check_tensors(
+    kind: str, found: list[ort.NodeArg], expected: dict[str, tuple[str, int]]
+) -> None:
+    got = {arg.name: (arg.type, len(arg.shape)) for arg in found}
+    if set(got) != set(expected):
+        raise InvalidModel(f"expected {kind}s {sorted(expected)}, got {sorted(got)}")
+    for name, (dtype, rank) in expected.items():
+        if got[name] != (dtype, rank):
+            raise InvalidModel(
+                f"{kind} {name}: expected {dtype} of rank {rank},"
+                f" got {got[name][0]} of rank {got[name][1]}"
+            )
