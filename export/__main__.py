@@ -5,7 +5,7 @@ import json
 import sys
 from pathlib import Path
 
-from export.artifact import write_artifact
+from export.artifact import UnfitDetector, write_artifact
 from export.manifest import Provenance
 from export.parity import ParityError
 from model.checkpoint import CheckpointError, load_detector
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ParityError as error:
         print(f"fpn-export: {options.out} not written: {error}", file=sys.stderr)
         return 1
-    except (CheckpointError, OptionError, OSError, UnreadableImage) as error:
+    except (CheckpointError, OptionError, OSError, UnfitDetector, UnreadableImage) as error:
         print(f"fpn-export: {error}", file=sys.stderr)
         return 2
     print(f"torch against ONNX Runtime:\n{report}")

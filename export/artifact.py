@@ -13,6 +13,11 @@ from export.graph import missing_weights, trace
 from export.manifest import Provenance, described, manifest
 from export.parity import ParityError, Report, compare, require
 from model.detector import Detector
+from model.fpn import LEVELS
+
+
+class UnfitDetector(ValueError):
+    """A detector that an artifact cannot hold; the message, one line, says which setting it is."""
 
 
 def write_artifact(
@@ -27,10 +32,30 @@ def write_artifact(
         photographs: compared beside the made pictures.
 
     Raises:
+        UnfitDetector: its features are not P2..P6, or its pooling has no operator in the graph.
         ParityError: the graph does not hold the detector's weights, or does not answer as it does; `path` is as
             it was.
     """
+    require_servable(detector)
     return finish_artifact(trace(detector), detector, path, provenance, photographs)
+
+
+def require_servable(detector: Detector) -> None:
+    """Refuse what the artifact's contract (docs/architecture.md) has no place for.
+
+    Raises:
+        UnfitDetector: so it is.
+    """
+    pyramid, roi = detector.config.pyramid, detector.config.roi
+    if detector.fpn.levels != LEVELS:
+        raise UnfitDetector(
+            f"an artifact holds proposals of P2..P6, but a detector of pyramid.kind {pyramid.kind!r} has those of"
+            f" {len(detector.fpn.levels)} level; it can be trained and evaluated, not served"
+        )
+    if roi.pooling != "align":
+        raise UnfitDetector(
+            f"expected roi.pooling 'align', got {roi.pooling!r}: RoIPool is for training and evaluation only"
+        )
 
 
 def finish_artifact(

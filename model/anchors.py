@@ -1,7 +1,7 @@
 """Anchors: one scale a pyramid level, several ratios (section 4.1 of the FPN paper).
 
-Areas of 32^2, 64^2, 128^2, 256^2 and 512^2 pixels on P2..P6, ratios 1:2, 1:1 and 2:1. An anchor is centred on its
-cell's top-left corner, as in torchvision and Detectron2; its corners are not rounded.
+Areas of 32^2, 64^2, 128^2, 256^2 and 512^2 pixels on P2..P6, ratios 1:2, 1:1 and 2:1; a single map has all
+five. An anchor is centred on its cell's top-left corner, as in torchvision and Detectron2; its corners are not rounded.
 
 Legend
     A   anchors a cell (scales x ratios)
@@ -19,6 +19,11 @@ def cell_anchors(sizes: tuple[float, ...], ratios: tuple[float, ...]) -> Tensor:
     height = (size * ratio.sqrt()).flatten()
     width = (size / ratio.sqrt()).flatten()
     return (0.5 * torch.stack([-width, -height, width, height], dim=1)).float()
+
+
+def sizes_by_level(sizes: tuple[float, ...], levels: int) -> list[tuple[float, ...]]:
+    """The scales of each of `levels` maps: one each where there are as many maps, all of them on a single map."""
+    return [sizes] if levels == 1 else [(size,) for size in sizes[:levels]]
 
 
 def grid_anchors(cells: Tensor, height: int, width: int, stride: int) -> Tensor:

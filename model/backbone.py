@@ -114,6 +114,13 @@ class Backbone(nn.Module):
             outputs.append(features)
         return tuple(outputs)
 
+    def release_last_stage(self) -> nn.Module:
+        """The stage that makes C5, which from now on is the caller's: `forward` ends with C4."""
+        last = self.stages[-1]
+        self.stages = self.stages[:-1]
+        self.channels = self.channels[:-1]
+        return last
+
     def freeze(self, stages: int) -> None:
         """Fix the first `stages` of (stem, C2, C3, C4, C5)."""
         for part in [self.stem, *self.stages][:stages]:

@@ -22,6 +22,7 @@ Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
+PyramidKind = Literal["fpn", "finest", "bottom_up", "no_lateral", "c4", "c5"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -70,14 +71,24 @@ class BackboneConfig:
 
 @dataclass(frozen=True, config=STRICT)
 class PyramidConfig:
-    """The feature pyramid (section 3); `channels` is the paper's d."""
+    """Which features both stages look at (section 3; pyramids.py has the rows of tables 1 to 3 that are not "fpn").
 
+    Attributes:
+        kind: "fpn", or what an ablation leaves of it: its "finest" map, a "bottom_up" pyramid, a top-down one with
+            "no_lateral", or the backbone's "c4" or "c5" as it is.
+        channels: the paper's d; of the proposal head's 3x3 convolution also where there is no pyramid.
+    """
+
+    kind: PyramidKind = "fpn"
     channels: Positive = 256
 
 
 @dataclass(frozen=True, config=STRICT)
 class AnchorConfig:
-    """One anchor scale a level, P2..P6, and ratios height / width (section 4.1)."""
+    """One anchor scale a level, P2..P6, and ratios height / width (section 4.1).
+
+    On a single map, as in tables 1 (a), (b) and (f), every cell has all five scales.
+    """
 
     sizes: tuple[Length, Length, Length, Length, Length] = (32.0, 64.0, 128.0, 256.0, 512.0)
     ratios: Annotated[tuple[Length, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
@@ -119,9 +130,13 @@ class RoiConfig:
     alignment Detectron2's; the least size of a detection and the beta of the smooth L1 loss are torchvision's.
 
     Attributes:
+        head: "fc", two layers of `fc_channels`, or "conv5", the backbone's last stage on C4 (tables 2 and 3, row a).
+        pooling: "align" is RoIAlign; "pool" the paper's own RoIPool, which has no samples and no alignment.
         max_candidates: best (proposal, class) pairs an image that enter the last NMS.
     """
 
+    head: Literal["fc", "conv5"] = "fc"
+    pooling: Literal["align", "pool"] = "align"
     resolution: Positive = 7
     sampling_ratio: Positive = 2
     aligned: bool = True
@@ -150,6 +165,15 @@ class DetectorConfig:
     anchors: AnchorConfig = field(default_factory=AnchorConfig)
     rpn: RpnConfig = field(default_factory=RpnConfig)
     roi: RoiConfig = field(default_factory=RoiConfig)
+
+    @model_validator(mode="after")
+    def _conv5_belongs_to_c4(self) -> Self:
+        if (self.pyramid.kind == "c4") != (self.roi.head == "conv5"):
+            raise ValueError(
+                "expected pyramid.kind 'c4' with roi.head 'conv5', the stage that follows C4, and neither without the"
+                f" other; got {self.pyramid.kind!r} with {self.roi.head!r}"
+            )
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)

@@ -6,7 +6,8 @@ that what is exported is this very code.
 
 Legend
     N   images        H W  the frame, multiples of 32      D   detections an image
-    L   levels (5)    K    proposals a level at most       R   proposals an image
+    L   levels (5; 1 where there is no pyramid)            M   regions of all images together
+    K   proposals a level at most                          R   proposals an image
 """
 
 from typing import NamedTuple
@@ -14,15 +15,23 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.anchors import cell_anchors, grid_anchors
+from model.anchors import cell_anchors, grid_anchors, sizes_by_level
 from model.backbone import build_backbone
 from model.config import DetectorConfig
-from model.detections import best_detections, class_probs
-from model.fpn import STRIDES, FeaturePyramid
-from model.roi import RoiHead, assign_levels, pool_regions
+from model.detections import FinalBoxes, best_detections, class_probs
+from model.pyramids import build_pyramid
+from model.roi import (
+    POOLED_LEVELS,
+    Conv5Head,
+    RoiHead,
+    RoiPredictions,
+    assign_levels,
+    pool_regions,
+)
 from model.rpn import (
     LevelPredictions,
     LevelProposals,
+    Proposals,
     RpnHead,
     best_of_all_levels,
     propose,
@@ -57,6 +66,7 @@ class Detector(nn.Module):
     Attributes:
         config: all settings.
         class_names: names of the foreground classes; index = label.
+        pooled_levels: those of the features' levels that the second stage looks at: all but P6.
     """
 
     mean: Tensor
@@ -67,14 +77,23 @@ class Detector(nn.Module):
         self.config = config
         self.class_names = class_names
         self.backbone = build_backbone(config.backbone)
-        self.fpn = FeaturePyramid(self.backbone.channels, config.pyramid.channels)
-        self.rpn = RpnHead(config.pyramid.channels, len(config.anchors.ratios))
-        self.roi = RoiHead(config.pyramid.channels, len(class_names), config.roi)
+        last_channels = self.backbone.channels[-1]
+        stage = self.backbone.release_last_stage() if config.roi.head == "conv5" else None
+        self.fpn = build_pyramid(config.pyramid, self.backbone.channels)
+        self.pooled_levels = tuple(k for k in self.fpn.levels if k in POOLED_LEVELS)
+        sizes = sizes_by_level(config.anchors.sizes, len(self.fpn.levels))
+        anchors_per_cell = len(sizes[0]) * len(config.anchors.ratios)
+        self.rpn = RpnHead(self.fpn.channels, config.pyramid.channels, anchors_per_cell)
+        self.roi = (
+            RoiHead(self.fpn.channels, len(class_names), config.roi)
+            if stage is None
+            else Conv5Head(stage, last_channels, len(class_names))
+        )
         self.register_buffer("mean", torch.tensor(MEAN).reshape(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).reshape(3, 1, 1), persistent=False)
-        for level, size in enumerate(config.anchors.sizes):
-            cells = cell_anchors((size,), config.anchors.ratios)
-            self.register_buffer(f"cell_anchors_{level}", cells, persistent=False)
+        for place, level_sizes in enumerate(sizes):
+            cells = cell_anchors(level_sizes, config.anchors.ratios)
+            self.register_buffer(f"cell_anchors_{place}", cells, persistent=False)
 
     def normalise(self, images: Tensor, sizes: Tensor) -> Tensor:
         """Float32 [N, 3, H, W]: `images` uint8 less mean over deviation, exact zero outside the content `sizes`."""
@@ -86,20 +105,45 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[tuple[Tensor, ...], list[LevelPredictions]]:
         """The pyramid P2..P6 and the proposal head's predictions on it, for normalised `images`."""
-        pyramid = self.fpn(self.backbone(images))
+        pyramid = self.features(images)
         return pyramid, self.rpn(pyramid)
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The pyramid P2..P6, or what stands in its place, for normalised `images`."""
+        pyramid: tuple[Tensor, ...] = self.fpn(self.backbone(images))
+        return pyramid
+
+    def classify(
+        self, pyramid: tuple[Tensor, ...], boxes: Tensor, images: Tensor
+    ) -> RoiPredictions:
+        """What the second stage says of `boxes` [M, 4], each of the image int64 [M] of the batch."""
+        pooled = pool_regions(pyramid, boxes, images, self.config.roi, self.pooled_levels)
+        predictions: RoiPredictions = self.roi(pooled)
+        return predictions
 
     def anchors(self, pyramid: tuple[Tensor, ...]) -> list[Tensor]:
         """Anchors [cells * A, 4] of every level of `pyramid`, in pixels of the input."""
         return [
             grid_anchors(
-                self.get_buffer(f"cell_anchors_{level}"),
+                self.get_buffer(f"cell_anchors_{place}"),
                 features.shape[-2],
                 features.shape[-1],
-                stride,
+                2**level,
             )
-            for level, (features, stride) in enumerate(zip(pyramid, STRIDES, strict=True))
+            for place, (features, level) in enumerate(zip(pyramid, self.fpn.levels, strict=True))
         ]
+
+    def propose(self, images: Tensor, sizes: Tensor) -> LevelProposals:
+        """The proposals, by level, that `detect` would feed to the second stage, which does not run."""
+        pyramid, predictions = self(self.normalise(images, sizes))
+        return used_by_level(*self._proposals(pyramid, predictions, sizes))
+
+    def detect_among(
+        self, images: Tensor, sizes: Tensor, boxes: Tensor, valid: Tensor
+    ) -> FinalBoxes:
+        """Detections made of given proposals `boxes` [N, R, 4], of which the `valid` [N, R] are real."""
+        pyramid = self.features(self.normalise(images, sizes))
+        return self._detections(pyramid, boxes, valid, sizes)
 
     def detect(self, images: Tensor, sizes: Tensor) -> Detections:
         """Detections and proposals of a batch, in pixels of the frame.
@@ -108,23 +152,35 @@ class Detector(nn.Module):
             images: uint8 [N, 3, H, W] RGB, content top-left; H and W multiples of 32.
             sizes: int64 [N, 2], (height, width) of each content.
         """
-        rpn, roi = self.config.rpn, self.config.roi
         pyramid, predictions = self(self.normalise(images, sizes))
-        by_level = propose(predictions, self.anchors(pyramid), sizes, rpn, rpn.pre_nms_test)
-        proposals = best_of_all_levels(by_level, rpn.post_nms_test)
-        N, R, _ = proposals.boxes.shape
-        owner = torch.arange(N, device=images.device)[:, None].expand(N, R).flatten()
-        boxes = proposals.boxes.flatten(0, 1)  # (N, R, 4) -> (N*R, 4)
-        logits, deltas = self.roi(pool_regions(pyramid, boxes, owner, roi))
-        probs = class_probs(logits.unflatten(0, (N, R)), proposals.valid)
-        final = best_detections(proposals.boxes, probs, deltas.unflatten(0, (N, R)), sizes, roi)
-        levels = assign_levels(proposals.boxes, roi).gather(1, final.sources)
+        by_level, proposals = self._proposals(pyramid, predictions, sizes)
+        final = self._detections(pyramid, proposals.boxes, proposals.valid, sizes)
+        levels = assign_levels(proposals.boxes, self.config.roi, self.pooled_levels)
         return Detections(
             *final[:3],
-            levels * (final.scores > 0),
+            levels.gather(1, final.sources) * (final.scores > 0),
             final.counts,
             *_reported(used_by_level(by_level, proposals)),
         )
+
+    def _proposals(
+        self, pyramid: tuple[Tensor, ...], predictions: list[LevelPredictions], sizes: Tensor
+    ) -> tuple[LevelProposals, Proposals]:
+        """What inference proposes on each level, and the best of them all."""
+        rpn = self.config.rpn
+        by_level = propose(predictions, self.anchors(pyramid), sizes, rpn, rpn.pre_nms_test)
+        return by_level, best_of_all_levels(by_level, rpn.post_nms_test)
+
+    def _detections(
+        self, pyramid: tuple[Tensor, ...], boxes: Tensor, valid: Tensor, sizes: Tensor
+    ) -> FinalBoxes:
+        """What the second stage makes of proposals `boxes` [N, R, 4], of which the `valid` [N, R] are real."""
+        N, R, _ = boxes.shape
+        owner = torch.arange(N, device=boxes.device)[:, None].expand(N, R).flatten()
+        logits, deltas = self.classify(pyramid, boxes.flatten(0, 1), owner)  # (N, R, 4) -> (N*R, 4)
+        probs = class_probs(torch.unflatten(logits, 0, (N, R)), valid)
+        by_image = torch.unflatten(deltas, 0, (N, R))  # (N*R, C, 4) -> (N, R, C, 4)
+        return best_detections(boxes, probs, by_image, sizes, self.config.roi)
 
 
 def _reported(proposals: LevelProposals) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,6 +9,8 @@ Legend
     P2..P6  pyramid maps, strides 4, 8, 16, 32, 64, d channels each
 """
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -19,26 +21,51 @@ LEVELS = (2, 3, 4, 5, 6)
 class FeaturePyramid(nn.Module):
     """Turns (C2, C3, C4, C5) into (P2, P3, P4, P5, P6).
 
-    Initialisation is Caffe2's Xavier fill (uniform, fan in) with zero biases, as in the authors' code.
+    Attributes:
+        levels: which maps come out, by number: level k has stride 2^k.
+        channels: of each of them.
     """
+
+    levels: tuple[int, ...] = LEVELS
 
     def __init__(self, in_channels: tuple[int, ...], channels: int) -> None:
         super().__init__()
+        self.channels = channels
         self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
         self.outputs = nn.ModuleList(
             nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels
         )
-        for convolution in [*self.laterals, *self.outputs]:
-            assert isinstance(convolution, nn.Conv2d)
-            nn.init.kaiming_uniform_(convolution.weight, a=1)
-            assert convolution.bias is not None
-            nn.init.zeros_(convolution.bias)
+        fill_convolutions(self)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """P2..P6, each [N, d, H / stride, W / stride]; the input's H and W must be multiples of 32."""
         laterals = [lateral(c) for lateral, c in zip(self.laterals, features, strict=True)]
-        merged = [laterals[-1]]
-        for lateral in laterals[-2::-1]:
-            merged.insert(0, lateral + F.interpolate(merged[0], scale_factor=2.0, mode="nearest"))
-        pyramid = [output(m) for output, m in zip(self.outputs, merged, strict=True)]
-        return (*pyramid, F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))
+        merged = merge_top_down(laterals)
+        return with_p6([output(m) for output, m in zip(self.outputs, merged, strict=True)])
+
+
+def fill_convolutions(pyramid: nn.Module) -> None:
+    """Start every convolution at Caffe2's Xavier fill (uniform, fan in) with zero biases, as in the authors' code."""
+    for convolution in pyramid.modules():
+        if isinstance(convolution, nn.Conv2d):
+            nn.init.kaiming_uniform_(convolution.weight, a=1)
+            assert convolution.bias is not None
+            nn.init.zeros_(convolution.bias)
+
+
+def doubled(features: Tensor) -> Tensor:
+    """`features` [N, d, H, W] at twice the height and width, by nearest neighbour."""
+    return F.interpolate(features, scale_factor=2.0, mode="nearest")
+
+
+def merge_top_down(laterals: Sequence[Tensor]) -> list[Tensor]:
+    """The merged maps, finest first: each of `laterals` plus the coarser merged map, doubled."""
+    merged = [laterals[-1]]
+    for lateral in laterals[-2::-1]:
+        merged.insert(0, lateral + doubled(merged[0]))
+    return merged
+
+
+def with_p6(pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """P2..P5 and, subsampled from the last by two, P6."""
+    return (*pyramid, F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))

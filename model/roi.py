@@ -1,7 +1,7 @@
 """Fast R-CNN on the pyramid (section 4.2 of the FPN paper): a level for each proposal, RoIAlign, two layers.
 
 Proposals of width w and height h are pooled from level k = floor(k0 + log2(sqrt(w h) / 224)) (equation 1), held to
-P2..P5. RoIAlign stands for the paper's RoIPool. The head's weights are shared by all levels.
+P2..P5. RoIAlign stands for the paper's RoIPool, which is an option. The head's weights are shared by all levels.
 
 Legend
     M   regions, of any number of images        C   foreground classes; background is column C
@@ -13,13 +13,12 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.ops import roi_align
+from torchvision.ops import roi_align, roi_pool
 
 from model.boxes import box_area
 from model.config import RoiConfig
-from model.fpn import STRIDES
 
-FINEST, COARSEST = 2, 5
+POOLED_LEVELS = (2, 3, 4, 5)
 
 # A box of exactly 224 px at any offset must land on k0: in float32 its area may come out a hair low, and floor would
 # then drop it a level. 1e-6 outside the logarithm suffices; 1e-8 inside it is lost to rounding.
@@ -33,8 +32,10 @@ class RoiPredictions(NamedTuple):
     deltas: Tensor
 
 
-def assign_levels(boxes: Tensor, config: RoiConfig) -> Tensor:
-    """The pyramid level (2..5) int64 [...] that each of `boxes` [..., 4] is pooled from: equation 1.
+def assign_levels(
+    boxes: Tensor, config: RoiConfig, levels: tuple[int, ...] = POOLED_LEVELS
+) -> Tensor:
+    """The one of `levels` int64 [...] that each of `boxes` [..., 4] is pooled from: equation 1.
 
     Boxes are in pixels of the network's input. Empty boxes go to the finest level.
     """
@@ -42,61 +43,110 @@ def assign_levels(boxes: Tensor, config: RoiConfig) -> Tensor:
     level = torch.floor(
         config.canonical_level + torch.log2(side / config.canonical_size) + LEVEL_EPSILON
     )
-    return level.clamp(FINEST, COARSEST).to(torch.int64)
+    return level.clamp(levels[0], levels[-1]).to(torch.int64)
 
 
 def pool_regions(
-    pyramid: tuple[Tensor, ...], boxes: Tensor, images: Tensor, config: RoiConfig
+    pyramid: tuple[Tensor, ...],
+    boxes: Tensor,
+    images: Tensor,
+    config: RoiConfig,
+    levels: tuple[int, ...] = POOLED_LEVELS,
 ) -> Tensor:
     """Features [M, d, S, S] float32 of each box, from the level that equation 1 gives it.
 
     Args:
-        pyramid: P2..P5 (what follows is not looked at), each [N, d, H / stride, W / stride].
+        pyramid: the maps of `levels` (what follows is not looked at), each [N, d, H / stride, W / stride].
         boxes: [M, 4] xyxy pixels of the input.
         images: int64 [M], which image of the batch each box belongs to.
         config: resolution, samples, alignment.
+        levels: the maps' numbers, finest first; level k has stride 2^k.
     """
-    levels = assign_levels(boxes, config)
+    assigned = assign_levels(boxes, config, levels)
     regions = torch.cat([images.to(boxes.dtype)[:, None], boxes], dim=1)  # (M, 5)
     channels, side = pyramid[0].shape[1], config.resolution
     pooled = boxes.new_zeros((boxes.shape[0], channels, side, side))
-    for level, features, stride in zip(range(FINEST, COARSEST + 1), pyramid, STRIDES, strict=False):
-        chosen = torch.nonzero(levels == level).squeeze(1)
+    for level, features in zip(levels, pyramid, strict=False):
+        chosen = torch.nonzero(assigned == level).squeeze(1)
+        samples = _pool_level(features.float(), regions[chosen], 2**level, config)
+        pooled = pooled.index_copy(0, chosen, samples)
+    return pooled
+
+
+def _pool_level(features: Tensor, regions: Tensor, stride: int, config: RoiConfig) -> Tensor:
+    """Features [M, d, S, S] of `regions` [M, 5] (image, xyxy in pixels of the input) from one map."""
+    samples: Tensor
+    if config.pooling == "pool":
+        samples = roi_pool(features, regions, config.resolution, 1.0 / stride)
+    else:
         samples = roi_align(
-            features.float(),
-            regions[chosen],
-            output_size=side,
+            features,
+            regions,
+            output_size=config.resolution,
             spatial_scale=1.0 / stride,
             sampling_ratio=config.sampling_ratio,
             aligned=config.aligned,
         )
-        pooled = pooled.index_copy(0, chosen, samples)
-    return pooled
+    return samples
 
 
 class RoiHead(nn.Module):
     """Two fully connected layers, then sibling class and class-specific box predictions.
 
-    The predictors start at N(0, 0.01) and N(0, 0.001) with zero biases, the layers at Caffe2's Xavier fill.
+    The layers start at Caffe2's Xavier fill.
     """
 
     def __init__(self, channels: int, num_classes: int, config: RoiConfig) -> None:
         super().__init__()
-        self.num_classes = num_classes
         self.fc1 = nn.Linear(channels * config.resolution**2, config.fc_channels)
         self.fc2 = nn.Linear(config.fc_channels, config.fc_channels)
         self.logits = nn.Linear(config.fc_channels, num_classes + 1)
         self.deltas = nn.Linear(config.fc_channels, num_classes * 4)
         for layer in (self.fc1, self.fc2):
             nn.init.kaiming_uniform_(layer.weight, a=1)
-        nn.init.normal_(self.logits.weight, std=0.01)
-        nn.init.normal_(self.deltas.weight, std=0.001)
-        for layer in (self.fc1, self.fc2, self.logits, self.deltas):
             nn.init.zeros_(layer.bias)
+        _start_predictors(self.logits, self.deltas)
 
     def forward(self, pooled: Tensor) -> RoiPredictions:
         """Predictions, float32, for `pooled` [M, d, S, S]."""
         hidden = F.relu(self.fc1(pooled.flatten(1)))  # (M, d, S, S) -> (M, d*S*S)
         hidden = F.relu(self.fc2(hidden))
-        deltas = self.deltas(hidden).reshape(-1, self.num_classes, 4)  # (M, C*4) -> (M, C, 4)
-        return RoiPredictions(self.logits(hidden).float(), deltas.float())
+        return _predictions(self.logits(hidden), self.deltas(hidden))
+
+
+class Conv5Head(nn.Module):
+    """The backbone's last stage on regions pooled from C4, averaged over the region (tables 2 and 3, row a).
+
+    The stage halves 14 x 14 samples to 7 x 7. Of a ResNet it is conv5; of MobileNetV2 its blocks of stride 32.
+
+    Args:
+        stage: those layers, with their ImageNet weights.
+        channels: that they put out.
+        num_classes: C.
+    """
+
+    def __init__(self, stage: nn.Module, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.stage = stage
+        self.logits = nn.Linear(channels, num_classes + 1)
+        self.deltas = nn.Linear(channels, num_classes * 4)
+        _start_predictors(self.logits, self.deltas)
+
+    def forward(self, pooled: Tensor) -> RoiPredictions:
+        """Predictions, float32, for `pooled` [M, channels of C4, S, S]."""
+        hidden = self.stage(pooled).mean(dim=(2, 3))  # (M, channels, S/2, S/2) -> (M, channels)
+        return _predictions(self.logits(hidden), self.deltas(hidden))
+
+
+def _start_predictors(logits: nn.Linear, deltas: nn.Linear) -> None:
+    """As in Detectron: N(0, 0.01) and N(0, 0.001), zero biases."""
+    nn.init.normal_(logits.weight, std=0.01)
+    nn.init.normal_(deltas.weight, std=0.001)
+    for layer in (logits, deltas):
+        nn.init.zeros_(layer.bias)
+
+
+def _predictions(logits: Tensor, deltas: Tensor) -> RoiPredictions:
+    num_classes = logits.shape[1] - 1
+    deltas = deltas.reshape(-1, num_classes, 4)  # (M, C*4) -> (M, C, 4)
+    return RoiPredictions(logits.float(), deltas.float())

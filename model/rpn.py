@@ -54,11 +54,14 @@ class Proposals(NamedTuple):
 
 
 class RpnHead(nn.Module):
-    """The shared head; weights start at N(0, 0.01), biases at 0."""
+    """The shared head: from maps of `in_channels`, its 3x3 convolution makes `channels`.
 
-    def __init__(self, channels: int, anchors_per_cell: int) -> None:
+    Weights start at N(0, 0.01), biases at 0.
+    """
+
+    def __init__(self, in_channels: int, channels: int, anchors_per_cell: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.logits = nn.Conv2d(channels, anchors_per_cell, 1)
         self.deltas = nn.Conv2d(channels, anchors_per_cell * 4, 1)
         for layer in (self.conv, self.logits, self.deltas):

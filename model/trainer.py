@@ -14,7 +14,6 @@ from model.batches import Batch
 from model.config import ScheduleConfig, TrainConfig
 from model.detector import Detector
 from model.losses import Losses, roi_losses, rpn_losses, sample_regions
-from model.roi import pool_regions
 from model.rpn import best_of_all_levels, propose
 
 REMEDY = "Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
@@ -85,8 +84,7 @@ class Trainer:
                 self.generator,
             )
         with self.autocast():
-            pooled = pool_regions(pyramid, regions.boxes, regions.images, config.roi)
-            region_predictions = detector.roi(pooled)
+            region_predictions = detector.classify(pyramid, regions.boxes, regions.images)
         classification, box = roi_losses(region_predictions, regions, config.roi)
         return Losses(objectness, proposal_box, classification, box)
 

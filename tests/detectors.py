@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from model.config import DetectorConfig
 from model.config_file import from_mapping
 from model.detector import Detector
+from model.fpn import FeaturePyramid
 from model.roi import pool_regions
 
 CLASS_NAMES = ("cat", "dog", "bird")
@@ -45,6 +46,7 @@ def noise(count: int, frame: tuple[int, int], seed: int = 0) -> Tensor:
 def _spread(detector: Detector) -> None:
     images, sizes = noise(2, (64, 96)), torch.tensor([[64, 96], [64, 96]])
     pyramid = detector.fpn(detector.backbone(detector.normalise(images, sizes)))
+    assert isinstance(detector.fpn, FeaturePyramid)
     for convolution in detector.fpn.outputs:
         _rescale(convolution, torch.cat([level.flatten() for level in pyramid]), 1.0)
     pyramid, predictions = detector(detector.normalise(images, sizes))

@@ -5,6 +5,9 @@ import torch
 
 from export.__main__ import main
 from model.checkpoint import save_checkpoint
+from model.config import DetectorConfig
+from model.config_file import from_mapping
+from model.detector import Detector
 from tests.detectors import small_detector
 
 
@@ -60,3 +63,18 @@ def test_an_empty_folder_of_photographs_is_refused(
     arguments = [str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]
     assert main([*arguments, "--images", str(tmp_path / "photographs")]) == 2
     assert "found none there" in refusal(capsys)
+
+
+@pytest.mark.parametrize(
+    ("change", "setting"),
+    [({"pyramid": {"kind": "finest"}}, "pyramid.kind"), ({"roi": {"pooling": "pool"}}, "RoIPool")],
+)
+def test_a_detector_that_the_artifact_has_no_place_for_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], setting: str
+) -> None:
+    values = {"backbone": {"name": "resnet18", "weights": "none"}} | change
+    config = from_mapping(DetectorConfig, values, "test")
+    save_checkpoint(tmp_path / "model.pt", Detector(config, ("cat",)))
+    assert main([str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]) == 2
+    assert setting in refusal(capsys)
+    assert not (tmp_path / "model.onnx").exists()

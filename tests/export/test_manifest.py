@@ -26,7 +26,7 @@ def test_the_version_follows_the_weights_unless_given(detector: Detector) -> Non
     other = small_detector()
     assert weights_digest(other) == weights_digest(detector)
     with torch.no_grad():
-        other.roi.fc1.bias[0] += 1e-3
+        other.roi.logits.bias[0] += 1e-3
     assert weights_digest(other) != weights_digest(detector)
     assert manifest(other, Provenance(name="x"), {})["version"] == weights_digest(other)
     assert manifest(other, Provenance(name="x", version="7"), {})["version"] == "7"

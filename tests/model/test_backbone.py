@@ -237,3 +237,17 @@ def test_weights_of_the_hub_are_loaded(hub: Path) -> None:
     torch.save(state, hub / HUB_FILE)
     backbone = build_backbone(BackboneConfig(name="mobilenet_v2", weights="hub"))
     assert torch.equal(backbone.stem.get_parameter("0.weight"), state["features.0.0.weight"])
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_a_backbone_without_its_last_stage_ends_with_c4(name: BackboneName) -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone(BackboneConfig(name=name, weights="none"))
+    images = torch.randn(1, 3, 64, 96)
+    *others, c5 = backbone(images)
+    stage = backbone.release_last_stage()
+    shorter = backbone(images)
+    assert [torch.equal(a, b) for a, b in zip(shorter, others, strict=True)] == [True] * 3
+    torch.testing.assert_close(stage(shorter[-1]), c5)
+    assert backbone.channels == CHANNELS[name][:3]
+    assert not {id(p) for p in stage.parameters()} & {id(p) for p in backbone.parameters()}

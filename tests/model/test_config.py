@@ -56,6 +56,13 @@ def test_the_defaults_are_the_papers() -> None:
     assert (schedule.momentum, schedule.weight_decay, schedule.decay) == (0.9, 1e-4, 0.1)
 
 
+@pytest.mark.parametrize(("kind", "head"), [("c4", "fc"), ("c5", "conv5"), ("fpn", "conv5")])
+def test_c4_and_the_stage_that_follows_it_go_together(kind: str, head: str) -> None:
+    values = {"pyramid": {"kind": kind}, "roi": {"head": head}}
+    with pytest.raises(ConfigError, match=f"test: .*{kind}.*{head}"):
+        from_mapping(DetectorConfig, values, "test")
+
+
 def test_plain_values_give_the_configuration_back_through_json() -> None:
     values = RUN | {"model": {"resize": {"short_side": 96, "max_side": 160}}, "seed": 4}
     config = from_mapping(TrainConfig, values, "test")

@@ -1,9 +1,12 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from model.config import DetectorConfig
+from model.config_file import from_mapping
 from model.detector import MEAN, STD, Detections, Detector
 from model.fpn import STRIDES
 from model.roi import assign_levels
@@ -185,3 +188,45 @@ def test_a_checkpoint_holds_weights_and_no_constants(detector: Detector) -> None
     names = set(detector.state_dict())
     assert not any(name.startswith(("mean", "std", "cell_anchors")) for name in names)
     assert len(CLASS_NAMES) + 1 == detector.state_dict()["roi.logits.weight"].shape[0]
+
+
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {"pyramid": {"kind": "bottom_up"}},
+    {"pyramid": {"kind": "no_lateral"}},
+    {"pyramid": {"kind": "finest"}},
+    {"pyramid": {"kind": "c5"}},
+    {"pyramid": {"kind": "c4"}, "roi": {"head": "conv5", "resolution": 14}},
+)
+
+
+@pytest.fixture(params=VARIANTS, ids=lambda variant: str(variant["pyramid"]["kind"]))
+def variant(request: pytest.FixtureRequest) -> Detector:
+    values = {"backbone": {"name": "resnet18", "weights": "none"}} | request.param
+    values["rpn"] = {"pre_nms_test": 40, "post_nms_test": 60}
+    torch.manual_seed(0)
+    return Detector(from_mapping(DetectorConfig, values, "variant"), CLASS_NAMES).eval()
+
+
+def test_every_variant_detects_from_its_own_levels(variant: Detector, images: Tensor) -> None:
+    variant.config = replace(
+        variant.config, roi=replace(variant.config.roi, score_threshold=0.0, max_detections=9)
+    )
+    with torch.inference_mode():
+        found = variant.detect(images, SIZES)
+    assert found.proposal_boxes.shape == (3, len(variant.fpn.levels), 40, 4)
+    assert (found.counts > 0).all()
+    for levels, count in zip(found.levels, found.counts, strict=True):
+        assert set(levels[:count].tolist()) <= set(variant.pooled_levels)
+
+
+def test_detections_among_the_detectors_own_proposals_are_its_own(
+    variant: Detector, images: Tensor
+) -> None:
+    with torch.inference_mode():
+        found = variant.detect(images, SIZES)
+        proposals = variant.propose(images, SIZES)
+        assert torch.equal(proposals.boxes, found.proposal_boxes)
+        boxes, valid = proposals.boxes.flatten(1, 2), proposals.valid.flatten(1)
+        among = variant.detect_among(images, SIZES, boxes, valid)
+    assert torch.equal(among.counts, found.counts)
+    torch.testing.assert_close(among.scores, found.scores)

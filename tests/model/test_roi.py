@@ -1,11 +1,13 @@
+from dataclasses import replace
+
 import pytest
 import torch
-from torch import Tensor
-from torchvision.ops import roi_align
+from torch import Tensor, nn
+from torchvision.ops import roi_align, roi_pool
 
 from model.config import RoiConfig
 from model.fpn import STRIDES
-from model.roi import RoiHead, assign_levels, pool_regions
+from model.roi import Conv5Head, RoiHead, assign_levels, pool_regions
 from tests.model.small import random_boxes
 
 HEIGHT, WIDTH = 256, 448
@@ -133,3 +135,32 @@ def test_the_head_computes_relu_after_each_layer_and_none_after_the_last() -> No
     torch.testing.assert_close(logits, hidden @ head.logits.weight.T)
     expected = (hidden @ head.deltas.weight.T).reshape(4, 7, 4)
     torch.testing.assert_close(deltas, expected)
+
+
+def test_with_a_single_level_every_box_is_pooled_from_it() -> None:
+    boxes, images = regions()
+    map_of_c4 = random_pyramid()[2]
+    assert (assign_levels(boxes, CONFIG, (4,)) == 4).all()
+    pooled = pool_regions((map_of_c4,), boxes, images, CONFIG, (4,))
+    rois = torch.cat([images[:, None].float(), boxes], dim=1)
+    expected = roi_align(map_of_c4, rois, 3, 1 / 16, CONFIG.sampling_ratio, CONFIG.aligned)
+    torch.testing.assert_close(pooled, expected)
+
+
+def test_roi_pool_takes_the_place_of_roi_align_on_the_same_levels() -> None:
+    pyramid, (boxes, images) = random_pyramid(), regions()
+    pooled = pool_regions(pyramid, boxes, images, replace(CONFIG, pooling="pool"))
+    for place, level in enumerate(assign_levels(boxes, CONFIG).tolist()):
+        roi = torch.cat([images[place : place + 1].float(), boxes[place]])[None]
+        [expected] = roi_pool(pyramid[level - 2], roi, 3, 2.0**-level)
+        assert torch.equal(pooled[place], expected)
+
+
+def test_the_conv5_head_is_the_stage_averaged_and_two_siblings() -> None:
+    torch.manual_seed(0)
+    stage = nn.Conv2d(5, 6, 3, stride=2, padding=1)
+    head, pooled = Conv5Head(stage, 6, 7), torch.randn(4, 5, 14, 14)
+    hidden = stage(pooled).flatten(2).mean(dim=2)
+    logits, deltas = head(pooled)
+    torch.testing.assert_close(logits, hidden @ head.logits.weight.T)
+    torch.testing.assert_close(deltas, (hidden @ head.deltas.weight.T).reshape(4, 7, 4))

@@ -60,7 +60,7 @@ def at(row: int, column: int, ratio: int, columns: int = GRIDS[0][1]) -> int:
 @pytest.fixture
 def head() -> RpnHead:
     torch.manual_seed(0)
-    return RpnHead(6, A)
+    return RpnHead(6, 6, A)
 
 
 def test_the_head_has_one_set_of_weights_for_all_levels(head: RpnHead) -> None:
