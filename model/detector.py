@@ -95,6 +95,11 @@ class Detector(nn.Module):
             cells = cell_anchors(level_sizes, config.anchors.ratios)
             self.register_buffer(f"cell_anchors_{place}", cells, persistent=False)
 
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """The names of the levels that proposals are made on, finest first: P2 for 2."""
+        return tuple(f"P{level}" for level in self.fpn.levels)
+
     def normalise(self, images: Tensor, sizes: Tensor) -> Tensor:
         """Float32 [N, 3, H, W]: `images` uint8 less mean over deviation, exact zero outside the content `sizes`."""
         _, _, H, W = images.shape

@@ -37,6 +37,10 @@ class Evaluable(Protocol):
         """The names of its classes; index = label."""
 
     @property
+    def level_names(self) -> tuple[str, ...]:
+        """The names of the levels that it proposes on, finest first."""
+
+    @property
     def mean(self) -> Tensor:
         """The channel means of its normalisation."""
 
@@ -69,6 +73,14 @@ class Finding(NamedTuple):
     record: Record
     content: Size
     found: Detections
+
+
+class PhotoDetections(NamedTuple):
+    """Detections in pixels of a photograph: boxes float32 [D, 4] xyxy, scores float32 [D], labels int64 [D]."""
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
 
 
 class Frames(NamedTuple):
@@ -119,15 +131,21 @@ def category_ids(class_names: Sequence[str], dataset: CocoDataset) -> list[int]:
     return [ids[name] for name in class_names]
 
 
-def detection_results(finding: Finding, categories: Sequence[int]) -> list[dict[str, Any]]:
-    """Return a picture's detections as COCO results, in pixels of the photograph."""
-    found, record = finding.found, finding.record
-    count = int(found.counts)
-    boxes = scale_boxes(found.boxes[:count], finding.content, record.size)
-    scores, labels = found.scores[:count].tolist(), found.labels[:count].tolist()
+def in_photograph(finding: Finding) -> PhotoDetections:
+    """Return a picture's detections, the real ones, in pixels of the photograph."""
+    found, count = finding.found, int(finding.found.counts)
+    boxes = scale_boxes(found.boxes[:count], finding.content, finding.record.size)
+    return PhotoDetections(boxes, found.scores[:count], found.labels[:count])
+
+
+def detection_results(
+    record: Record, detections: PhotoDetections, categories: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return a picture's detections as COCO results; `categories` are the labels' ids."""
+    boxes, scores, labels = _xywh(detections.boxes), *map(Tensor.tolist, detections[1:])
     return [
         {"image_id": record.image_id, "category_id": categories[label], "bbox": box, "score": score}
-        for box, label, score in zip(_xywh(boxes), labels, scores, strict=True)
+        for box, score, label in zip(boxes, scores, labels, strict=True)
     ]
 
 

@@ -31,7 +31,7 @@ from model.scoring import (
     or_none,
     score,
 )
-from model.tables import percents, text_table
+from model.tables import Row, percents, text_table
 
 
 @dataclass(frozen=True)
@@ -93,13 +93,17 @@ def coco_metrics(ground_truth: Mapping[str, Any], results: Sequence[Mapping[str,
 
 def format_table(metrics: Metrics) -> str:
     """Return the figures as a text table, in percent; `-` where there is nothing to measure."""
-    classes = {
+    whole = text_table("", {"": percents(metrics.summary())})
+    return f"{whole}\n\n{text_table('class', class_rows(metrics))}"
+
+
+def class_rows(metrics: Metrics) -> dict[str, Row]:
+    """Return the figures of each class as rows of a table."""
+    return {
         name: percents({"AP": metrics.ap_per_class[name], "AP50": metrics.ap50_per_class[name]})
         | {"boxes": str(boxes)}
         for name, boxes in metrics.boxes_per_class.items()
     }
-    whole = text_table("", {"": percents(metrics.summary())})
-    return f"{whole}\n\n{text_table('class', classes)}"
 
 
 def summarised(scores: Scores, ground_truth: Mapping[str, Any]) -> Metrics:

@@ -34,16 +34,19 @@ class ProposalMetrics:
         """Return the figures fit for JSON, which has null for NaN."""
         return {name: or_none(value) for name, value in asdict(self).items()}
 
-    def row(self) -> Row:
-        """Return the figures as cells of a table: recall in percent, the paper's column names."""
-        names = {
+    def recalls(self) -> dict[str, float]:
+        """Return the recalls under the names of the paper's columns."""
+        return {
             "AR@100": self.AR100,
             "AR@1k": self.AR1k,
             "ARs@1k": self.ARs,
             "ARm@1k": self.ARm,
             "ARl@1k": self.ARl,
         }
-        return percents(names) | {"an image": f"{self.per_image:.0f}"}
+
+    def row(self) -> Row:
+        """Return the figures as cells of a table: recall in percent."""
+        return percents(self.recalls()) | {"an image": f"{self.per_image:.0f}"}
 
 
 def proposal_metrics(

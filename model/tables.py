@@ -42,7 +42,8 @@ def markdown_table(corner: str, rows: Mapping[str, Row]) -> str:
     columns = _columns(rows)
     lines = [(corner, *columns), ("---", *("---:" for _ in columns))]
     lines += [(name, *(row.get(column, "") for column in columns)) for name, row in rows.items()]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    escaped = [[cell.replace("|", r"\|") for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in escaped)
 
 
 def _columns(rows: Mapping[str, Row]) -> list[str]:

@@ -32,7 +32,7 @@ from model.coco import CocoDataset
 from model.config import TrainConfig
 from model.config_file import ConfigError, load_config, to_mapping
 from model.detector import Detector
-from model.evaluate import evaluate
+from model.evaluation import evaluate
 from model.metrics import format_table
 from model.recorder import Recorder
 from model.trainer import DivergedError, Trainer

@@ -12,6 +12,8 @@ from PIL import Image
 from model.coco import CocoDataset
 from model.transforms import Size
 
+RED, GREEN = 0, 1  # channels of `coloured`, and labels of its detector
+
 
 def noise(size: Size, seed: int = 0) -> Image.Image:
     """An RGB picture of which no two regions are alike, so that no mix-up goes unseen."""
@@ -57,3 +59,27 @@ class CocoFolder:
 @pytest.fixture
 def folder(tmp_path: Path) -> CocoFolder:
     return CocoFolder(tmp_path)
+
+
+def add_picture(folder: CocoFolder, name: str, size: Size, boxes: dict[int, list[int]]) -> None:
+    """Draw the boxes (x, y, width, height) of colour channels; category ids are 4 and 2."""
+    pixels = np.zeros((*size, 3), dtype=np.uint8)
+    for channel, (x, y, w, h) in boxes.items():
+        pixels[y : y + h, x : x + w, channel] = 255
+    image_id = folder.add_image(name, size, Image.fromarray(pixels))
+    for channel, bbox in boxes.items():
+        folder.add_box(image_id, bbox, category_id={RED: 4, GREEN: 2}[channel])
+
+
+@pytest.fixture
+def coloured(folder: CocoFolder) -> CocoFolder:
+    """Pictures of all shapes, in an order of no help; the thread's two axes scale unlike."""
+    folder.document["categories"] = [{"id": 4, "name": "red"}, {"id": 2, "name": "green"}]
+    add_picture(folder, "wide.png", (256, 384), {RED: [20, 40, 120, 200], GREEN: [200, 8, 160, 90]})
+    add_picture(folder, "tall.png", (448, 256), {GREEN: [16, 200, 100, 220]})
+    add_picture(folder, "square.png", (64, 64), {RED: [4, 8, 50, 30]})
+    add_picture(folder, "empty.png", (256, 300), {})
+    add_picture(folder, "long.png", (100, 896), {RED: [400, 20, 300, 72]})
+    add_picture(folder, "thread.png", (6, 896), {GREEN: [200, 0, 480, 6]})
+    add_picture(folder, "wide2.png", (300, 450), {GREEN: [30, 30, 390, 240], RED: [0, 0, 90, 300]})
+    return folder

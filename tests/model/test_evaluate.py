@@ -1,14 +1,11 @@
 import json
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor
 
 from model.annotations import DataError
 from model.checkpoint import save_checkpoint
@@ -20,75 +17,12 @@ from model.config import (
     RoiConfig,
     RpnConfig,
 )
-from model.detector import Detections, Detector
-from model.evaluate import evaluate, evaluation, main
+from model.detector import Detector
+from model.evaluate import main
+from model.evaluation import evaluate, evaluation
 from model.findings import Loading
-from model.transforms import Size
+from tests.model.colours import LEVEL_NAMES, ColourDetector
 from tests.model.conftest import CocoFolder
-
-LEVEL_NAMES = ("P2", "P3", "P4", "P5", "P6")
-RED, GREEN = 0, 1  # channels, and labels of the detector below
-
-
-@dataclass
-class ColourDetector:
-    """Finds the red and the green rectangle of a picture: right only if every mapping is.
-
-    It proposes red ones on P2 and green ones on P5. Behind the detections and proposals that count
-    it leaves rubbish, which must not be read.
-    """
-
-    class_names: tuple[str, ...] = ("red", "green")
-    config: DetectorConfig = field(
-        default_factory=lambda: DetectorConfig(resize=ResizeConfig(short_side=128, max_side=224))
-    )
-    mean: Tensor = field(default_factory=lambda: torch.zeros(3, 1, 1))
-    batches: list[tuple[Size, int]] = field(default_factory=list)
-
-    def detect(self, images: Tensor, sizes: Tensor) -> Detections:
-        N, _, H, W = images.shape
-        self.batches.append(((H, W), N))
-        boxes, scores, labels = torch.full((N, 4, 4), 7.0), torch.ones(N, 4), torch.zeros(N, 4)
-        counts = torch.zeros(N, dtype=torch.int64)
-        proposals, proposal_counts = torch.full((N, 5, 2, 4), 9.0), torch.zeros(N, 5)
-        for n, image in enumerate(images):
-            content = image[:, : sizes[n, 0], : sizes[n, 1]]
-            for label in (RED, GREEN):
-                ys, xs = torch.nonzero(content[label] > 127, as_tuple=True)
-                if len(ys):
-                    place = counts[n]
-                    corners = torch.stack([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
-                    boxes[n, place], labels[n, place] = corners.float(), label
-                    scores[n, place] = 0.9 - 0.1 * place
-                    counts[n] += 1
-                    level = {RED: 0, GREEN: 3}[label]
-                    proposals[n, level, 0], proposal_counts[n, level] = corners.float(), 1
-        found = (boxes, scores, labels.long(), labels.long(), counts)
-        return Detections(*found, proposals, torch.ones(N, 5, 2), proposal_counts.long())
-
-
-def add_picture(folder: CocoFolder, name: str, size: Size, boxes: dict[int, list[int]]) -> None:
-    """Draw the boxes (x, y, width, height) of colour channels; category ids are 4 and 2."""
-    pixels = np.zeros((*size, 3), dtype=np.uint8)
-    for channel, (x, y, w, h) in boxes.items():
-        pixels[y : y + h, x : x + w, channel] = 255
-    image_id = folder.add_image(name, size, Image.fromarray(pixels))
-    for channel, bbox in boxes.items():
-        folder.add_box(image_id, bbox, category_id={RED: 4, GREEN: 2}[channel])
-
-
-@pytest.fixture
-def coloured(folder: CocoFolder) -> CocoFolder:
-    """Pictures of all shapes, in an order of no help; the thread's two axes scale unlike."""
-    folder.document["categories"] = [{"id": 4, "name": "red"}, {"id": 2, "name": "green"}]
-    add_picture(folder, "wide.png", (256, 384), {RED: [20, 40, 120, 200], GREEN: [200, 8, 160, 90]})
-    add_picture(folder, "tall.png", (448, 256), {GREEN: [16, 200, 100, 220]})
-    add_picture(folder, "square.png", (64, 64), {RED: [4, 8, 50, 30]})
-    add_picture(folder, "empty.png", (256, 300), {})
-    add_picture(folder, "long.png", (100, 896), {RED: [400, 20, 300, 72]})
-    add_picture(folder, "thread.png", (6, 896), {GREEN: [200, 0, 480, 6]})
-    add_picture(folder, "wide2.png", (300, 450), {GREEN: [30, 30, 390, 240], RED: [0, 0, 90, 300]})
-    return folder
 
 
 def test_a_detector_that_is_right_in_its_frames_is_right_in_the_photographs(
@@ -209,6 +143,40 @@ def test_the_command_scores_proposals_when_asked(
     per_image = [proposals[name]["per_image"] for name in LEVEL_NAMES]
     assert proposals["all"]["per_image"] == pytest.approx(sum(per_image))
     assert 10 < sum(per_image) <= 50
+
+
+def test_the_command_merges_scales_and_writes_a_report(
+    coloured: CocoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coloured.read()
+    out, report = tmp_path / "figures.json", tmp_path / "new" / "report"
+    checkpoint = tiny_checkpoint(tmp_path / "model.pt")
+    more = ["--scales", "96,32", "--json", str(out), "--report", str(report)]
+    assert main(arguments(coloured, checkpoint, *more)) == 0
+    printed = capsys.readouterr().out
+    assert all(f"\n{name} " in printed for name in ("scale", "32", "64", "96", "32 + 96"))
+    figures = json.loads(out.read_text())
+    assert figures["scales"]["32 + 96"]["AP"] == figures["AP"]
+    assert figures["scales"]["96"]["seconds_per_image"] > 0
+    assert (report / "report.md").is_file()
+
+
+@pytest.mark.parametrize("scales", ["320", "320,320", "320,", "320,-1", "small,large"])
+def test_scales_that_are_not_several_numbers_are_refused(
+    coloured: CocoFolder, scales: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments(coloured, coloured.root / "model.pt", "--scales", scales))
+    assert "--scales" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
+    coloured: CocoFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coloured.read()
+    checkpoint = coloured.root / "none.pt"  # would be refused next
+    assert main(arguments(coloured, checkpoint, "--report", str(coloured.json))) == 2
+    assert failure(capsys).endswith(f"File exists: '{coloured.json}'")
 
 
 def failure(capsys: pytest.CaptureFixture[str]) -> str:
