@@ -46,6 +46,11 @@ def require_servable(detector: Detector) -> None:
     Raises:
         UnfitDetector: so it is.
     """
+    if detector.untrained:
+        raise UnfitDetector(
+            f"expected a detector with both stages trained, but {', '.join(sorted(detector.untrained))} is not: this"
+            " is the checkpoint of one stage"
+        )
     pyramid, roi = detector.config.pyramid, detector.config.roi
     if detector.fpn.levels != LEVELS:
         raise UnfitDetector(

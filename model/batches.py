@@ -14,14 +14,16 @@ epoch of I pictures has ceil(I / batch_size) batches.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from model.coco import CocoDataset
+from model.proposals import ProposalSet
 from model.transforms import (
     Size,
     flip_horizontal,
@@ -50,12 +52,13 @@ class Sample:
     """One picture ready to be batched.
 
     `image` is uint8 [3, height, width] RGB; `boxes` is float32 [G, 4], x1 y1 x2 y2 pixels of it;
-    `labels` is int64 [G].
+    `labels` is int64 [G]; `proposals` is float32 [P, 4], None where they are not given.
     """
 
     image: Tensor
     boxes: Tensor
     labels: Tensor
+    proposals: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,15 @@ class Batch:
     """Pictures placed top-left in one frame, with their targets.
 
     `images` is uint8 [N, 3, H, W], zero beyond the content; `sizes` is int64 [N, 2], the (height,
-    width) of each content; `gt_boxes` and `gt_labels` hold N tensors as in `Sample`.
+    width) of each content; `gt_boxes` and `gt_labels` hold N tensors as in `Sample`, and so does
+    `proposals`, or nothing where they are not given.
     """
 
     images: Tensor
     sizes: Tensor
     gt_boxes: list[Tensor]
     gt_labels: list[Tensor]
+    proposals: list[Tensor] = field(default_factory=list)
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on `device`; from pinned memory the copy does not block."""
@@ -78,6 +83,7 @@ class Batch:
             self.sizes.to(device, non_blocking=True),
             [boxes.to(device, non_blocking=True) for boxes in self.gt_boxes],
             [labels.to(device, non_blocking=True) for labels in self.gt_labels],
+            [boxes.to(device, non_blocking=True) for boxes in self.proposals],
         )
 
     def pin_memory(self) -> "Batch":
@@ -87,6 +93,7 @@ class Batch:
             self.sizes.pin_memory(),
             [boxes.pin_memory() for boxes in self.gt_boxes],
             [labels.pin_memory() for labels in self.gt_labels],
+            [boxes.pin_memory() for boxes in self.proposals],
         )
 
 
@@ -140,12 +147,23 @@ class TrainingSet(Dataset[Sample]):
         dataset: what is drawn from.
         short_side: the resize rule's short side.
         max_side: the longest side that goes with it; another short side scales it along.
+        proposals: of the pictures, to go with them; None where a stage makes its own.
+        count: the best so many of each picture's.
     """
 
-    def __init__(self, dataset: CocoDataset, short_side: int, max_side: int) -> None:
+    def __init__(
+        self,
+        dataset: CocoDataset,
+        short_side: int,
+        max_side: int,
+        proposals: ProposalSet | None = None,
+        count: int = 0,
+    ) -> None:
         self.dataset = dataset
         self.short_side = short_side
         self.max_side = max_side
+        self.proposals = proposals
+        self.count = count
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -161,10 +179,19 @@ class TrainingSet(Dataset[Sample]):
         size = (image.height, image.width)
         max_side = round(self.max_side * draw.short_side / self.short_side)
         new_size = resized_size(size, draw.short_side, max_side)
-        image, boxes = resize_image(image, new_size), scale_boxes(boxes, size, new_size)
+        given = torch.from_numpy(self._given(draw.index))
+        image = resize_image(image, new_size)
+        both = scale_boxes(torch.cat([boxes, given]), size, new_size)
         if draw.flip:
-            image, boxes = flip_horizontal(image, boxes)
-        return Sample(image_tensor(image), boxes, labels)
+            image, both = flip_horizontal(image, both)
+        boxes, given = both[: len(boxes)], both[len(boxes) :]
+        return Sample(image_tensor(image), boxes, labels, given if self.proposals else None)
+
+    def _given(self, index: int) -> npt.NDArray[np.float32]:
+        """The proposals [P, 4] that go with a picture, in its pixels; none where a stage makes its own."""
+        if self.proposals is None:
+            return np.zeros((0, 4), dtype=np.float32)
+        return self.proposals.of(self.dataset.records[index].image_id, self.count).boxes
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -180,6 +207,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         sizes=sizes,
         gt_boxes=[sample.boxes for sample in samples],
         gt_labels=[sample.labels for sample in samples],
+        proposals=[sample.proposals for sample in samples if sample.proposals is not None],
     )
 
 

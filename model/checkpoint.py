@@ -6,6 +6,7 @@ written beside its name and renamed, so that a name always stands for a whole fi
     format       1
     config       the detector's configuration
     class_names  in label order
+    untrained    absent, or the parts that no training has reached: a checkpoint of one stage (stages.py)
     model        state dict, float32
     training     absent, or what `TrainingState` says: the run's config, step, optimizer, random state, ...
 """
@@ -57,6 +58,7 @@ def save_checkpoint(path: Path, detector: Detector, training: TrainingState | No
         "config": to_mapping(without_download(detector.config)),
         "class_names": list(detector.class_names),
         "model": detector.state_dict(),
+        "untrained": sorted(detector.untrained),
     }
     if training is not None:
         content["training"] = vars(training)
@@ -85,7 +87,30 @@ def load_detector(path: Path) -> Detector:
         raise CheckpointError(str(error)) from None
     detector = Detector(without_download(config), tuple(content["class_names"]))
     load_weights(detector, content["model"], path)
+    detector.untrained = frozenset(content.get("untrained", ()))
     return detector.eval()
+
+
+def read_parts(path: Path) -> tuple[dict[str, Tensor], frozenset[str]]:
+    """The state dict of a checkpoint, and the names of the parts that are untrained in it.
+
+    Raises:
+        CheckpointError: the file is not a checkpoint.
+    """
+    content = _read(path)
+    return content["model"], frozenset(content.get("untrained", ()))
+
+
+def require_trained(detector: Detector, parts: set[str], path: Path) -> None:
+    """Refuse a detector with one of `parts` untrained.
+
+    Raises:
+        CheckpointError: so it is.
+    """
+    for part in sorted(detector.untrained & parts):
+        raise CheckpointError(
+            f"{path}: expected a checkpoint whose part {part!r} is trained, got that of a stage which left it out"
+        )
 
 
 def without_download(config: DetectorConfig) -> DetectorConfig:
@@ -120,6 +145,7 @@ def restore_weights(detector: Detector, path: Path) -> None:
             f"{path}: expected classes {list(detector.class_names)}, got {content['class_names']}"
         )
     load_weights(detector, content["model"], path)
+    detector.untrained = frozenset(content.get("untrained", ()))
 
 
 def load_weights(detector: Detector, state: dict[str, Tensor], path: Path) -> None:

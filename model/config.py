@@ -21,6 +21,8 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 NonNegative = Annotated[int, Field(ge=0)]
 
+StageName = Literal["joint", "rpn", "fast"]
+PartName = Literal["backbone", "pyramid", "rpn", "roi"]
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
 PyramidKind = Literal["fpn", "finest", "bottom_up", "no_lateral", "c4", "c5"]
 
@@ -181,6 +183,7 @@ class DataConfig:
     """Where the photographs are and how they vary. Annotation and image paths are relative to `root`.
 
     Attributes:
+        train_proposals, val_proposals: files of fpn-propose, for the stage that needs them; from the working folder.
         short_sides: scale jitter; each batch draws one. Empty means the resize rule's own short side.
         skip_empty: leave out photographs without boxes.
         verify: decode every photograph before training starts, and leave out those that cannot be.
@@ -191,6 +194,8 @@ class DataConfig:
     train_images: Path
     val_annotations: Path | None = None
     val_images: Path | None = None
+    train_proposals: Path | None = None
+    val_proposals: Path | None = None
     short_sides: tuple[Positive, ...] = ()
     flip: bool = True
     skip_empty: bool = False
@@ -236,6 +241,9 @@ class TrainConfig:
     """One training run.
 
     Attributes:
+        stage: "joint", or one of the two by itself: "rpn", or "fast" on the proposals of files (stages.py).
+        init: a checkpoint whose trained parts are taken over where they fit.
+        freeze: parts that stay as they are.
         precision: "float32", or "mixed": bfloat16 autocast on a CPU, float16 with loss scaling on CUDA.
         checkpoint_every, eval_every: steps; 0 means only at the end.
     """
@@ -244,7 +252,26 @@ class TrainConfig:
     data: DataConfig
     model: DetectorConfig = field(default_factory=DetectorConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    stage: StageName = "joint"
+    init: Path | None = None
+    freeze: tuple[PartName, ...] = ()
     seed: NonNegative = 0
     precision: Literal["float32", "mixed"] = "mixed"
     checkpoint_every: NonNegative = 500
     eval_every: NonNegative = 0
+
+    @model_validator(mode="after")
+    def _stage_has_what_it_needs(self) -> Self:
+        data, fast = self.data, self.stage == "fast"
+        if fast != (data.train_proposals is not None):
+            raise ValueError(
+                "expected data.train_proposals with stage 'fast' and with no other, got"
+                f" {str(data.train_proposals)!r} with {self.stage!r}"
+            )
+        if fast and (data.val_annotations is None) != (data.val_proposals is None):
+            raise ValueError(
+                "expected both data.val_annotations and data.val_proposals, or neither"
+            )
+        if "pyramid" in self.freeze and self.init is None:
+            raise ValueError("freeze 'pyramid' needs init: a pyramid that is fixed must be trained")
+        return self

@@ -66,6 +66,7 @@ class Detector(nn.Module):
     Attributes:
         config: all settings.
         class_names: names of the foreground classes; index = label.
+        untrained: parts that no training has reached; those of stages.py.
         pooled_levels: those of the features' levels that the second stage looks at: all but P6.
     """
 
@@ -76,6 +77,7 @@ class Detector(nn.Module):
         super().__init__()
         self.config = config
         self.class_names = class_names
+        self.untrained: frozenset[str] = frozenset()
         self.backbone = build_backbone(config.backbone)
         last_channels = self.backbone.channels[-1]
         stage = self.backbone.release_last_stage() if config.roi.head == "conv5" else None

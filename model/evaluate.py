@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from model.annotations import DataError, reason
-from model.checkpoint import CheckpointError, load_detector
+from model.checkpoint import CheckpointError, load_detector, require_trained
 from model.coco import CocoDataset
 from model.evaluation import Evaluation, evaluation, evaluation_at_scales
 from model.findings import Loading
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _evaluated(options: argparse.Namespace) -> tuple[Evaluation, CocoDataset]:
     detector = load_detector(options.checkpoint).to(options.device)
+    require_trained(detector, {"rpn", "roi"}, options.checkpoint)
     dataset = CocoDataset.read(options.annotations, options.images)
     loading = Loading(options.batch_size, options.workers, progress=True)
     if options.scales:

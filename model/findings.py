@@ -104,7 +104,7 @@ def findings(
     """
     device = detector.mean.device
     with tqdm(total=len(dataset), unit="image", leave=False, disable=not loading.progress) as bar:
-        for frames in _loader(dataset, resize, loading):
+        for frames in frame_batches(dataset, resize, loading):
             with torch.inference_mode():
                 batch = detector.detect(frames.images.to(device), frames.sizes.to(device))
             batch = Detections(*(values.cpu() for values in batch))
@@ -189,7 +189,7 @@ def _content_size(record: Record, resize: ResizeConfig) -> Size:
     return resized_size(record.size, resize.short_side, resize.max_side)
 
 
-def _loader(
+def frame_batches(
     dataset: CocoDataset, resize: ResizeConfig, loading: Loading
 ) -> DataLoader[tuple[int, Tensor, Size]]:
     """Return what iterates over `Frames` of pictures that share a bucket."""

@@ -24,16 +24,20 @@ from model.sampling import sample
 
 
 class Losses(NamedTuple):
-    """The four terms, scalars that are minimised as their sum."""
+    """The four terms, scalars that are minimised as their sum; None where a stage does without."""
 
-    objectness: Tensor
-    proposal_box: Tensor
-    classification: Tensor
-    box: Tensor
+    objectness: Tensor | None = None
+    proposal_box: Tensor | None = None
+    classification: Tensor | None = None
+    box: Tensor | None = None
+
+    def terms(self) -> dict[str, Tensor]:
+        """Those that there are, by name."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
 
     def total(self) -> Tensor:
         """What is minimised."""
-        return self.objectness + self.proposal_box + self.classification + self.box
+        return torch.stack(list(self.terms().values())).sum()
 
 
 class Regions(NamedTuple):

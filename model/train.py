@@ -1,6 +1,7 @@
 """`fpn-train`: a training run from one configuration file.
 
     fpn-train CONFIG [--out DIR] [--resume] [--set KEY=VALUE ...] [--device cpu|cuda]
+                     [--stage joint|rpn|fast] [--init CHECKPOINT] [--freeze backbone,pyramid]
 
 A run's folder holds `last.pt` (to go on from), `model.pt` (to export), metrics.jsonl and TensorBoard events. The
 batches of an epoch are a function of the seed and the epoch, the samples come from a generator whose state is saved,
@@ -8,12 +9,13 @@ so a resumed run continues with the losses that it would have had.
 """
 
 import argparse
+import json
 import logging
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import torch
 
@@ -29,24 +31,18 @@ from model.checkpoint import (
     without_download,
 )
 from model.coco import CocoDataset
-from model.config import TrainConfig
+from model.config import StageName, TrainConfig
 from model.config_file import ConfigError, load_config, to_mapping
 from model.detector import Detector
-from model.evaluation import evaluate
-from model.metrics import format_table
+from model.findings import Loading
+from model.proposals import ProposalSet
 from model.recorder import Recorder
+from model.resumption import differences
+from model.stage_evaluation import stage_figures
+from model.stages import begin_stage
 from model.trainer import DivergedError, Trainer
 
 logger = logging.getLogger(__name__)
-
-# What may differ between a run and its resumption: nothing here changes the loss of a step that was done.
-FREE_KEYS = {
-    "name",
-    "checkpoint_every",
-    "eval_every",
-    "schedule.steps",
-    *(f"data.{key}" for key in ("root", "workers", "verify", "val_annotations", "val_images")),
-}
 
 
 class RunError(ValueError):
@@ -82,12 +78,15 @@ class Run:
                 f"{data.val_annotations}: expected the training set's classes"
                 f" {list(self.training.class_names)}, got {list(self.validation.class_names)}"
             )
+        self.train_proposals = _proposals(data.train_proposals, self.training)
+        self.val_proposals = _proposals(data.val_proposals, self.validation)
         state = self._interrupted() if resume else None
         if state is None and self.last.exists():
             raise RunError(f"{self.last} exists: pass --resume to go on from it, or another --out")
         torch.manual_seed(config.seed)
         network = without_download(config.model) if state else config.model
         detector = Detector(network, self.training.class_names).to(device)
+        begin_stage(detector, config, resumed=state is not None)
         self.trainer = Trainer(detector, config)
         self.done = 0
         if state:
@@ -121,7 +120,13 @@ class Run:
         """The batches from step `done` on, epoch after epoch, until the last step."""
         data, schedule = self.config.data, self.config.schedule
         resize = self.config.model.resize
-        training_set = TrainingSet(self.training, resize.short_side, resize.max_side)
+        training_set = TrainingSet(
+            self.training,
+            resize.short_side,
+            resize.max_side,
+            self.train_proposals,
+            self.config.model.rpn.post_nms_train,
+        )
         sizes = [record.size for record in self.training.records]
         short_sides = data.short_sides or (resize.short_side,)
         step, epoch = 0, 0
@@ -145,27 +150,32 @@ class Run:
         state = TrainingState(
             config=to_mapping(self.config),
             step=self.done,
-            data_digest=self.training.digest,
+            data_digest=self._data_digest(),
             optimizer=trainer.optimizer.state_dict(),
             scaler=trainer.scaler.state_dict(),
             generator=trainer.generator.get_state(),
         )
         save_checkpoint(self.last, trainer.detector, state)
 
+    def _data_digest(self) -> str:
+        """What names all that training sees: the data set, and the proposals given with it."""
+        given = self.train_proposals
+        return self.training.digest + (f"+{given.digest}" if given else "")
+
     def _interrupted(self) -> TrainingState:
         """The state to go on from; refused if it is that of another configuration."""
         if not self.last.exists():
             raise RunError(f"{self.last}: no checkpoint to resume from; start without --resume")
         state = load_training(self.last)
-        different = sorted(_differences(state.config, to_mapping(self.config)))
+        different = sorted(differences(state.config, to_mapping(self.config)))
         if different:
             raise RunError(
                 f"{self.last}: begun with another configuration: {'; '.join(different)}."
                 " Resume with the same one, or start anew with another --out"
             )
-        if state.data_digest != self.training.digest:
+        if state.data_digest != self._data_digest():
             raise RunError(
-                f"{self.last}: begun with other training data: pictures, sizes or boxes are not the same."
+                f"{self.last}: begun with other training data: pictures, sizes, boxes or proposals are not the same."
                 " Resume with the same data, or start anew with another --out"
             )
         return state
@@ -185,15 +195,13 @@ class Run:
         if self.validation is None:
             return
         detector.eval()
-        metrics = evaluate(
-            detector,
-            self.validation,
-            self.config.schedule.batch_size,
-            workers=self.config.data.workers,
+        loading = Loading(self.config.schedule.batch_size, self.config.data.workers)
+        table, figures = stage_figures(
+            detector, self.validation, self.config.stage, self.val_proposals, loading
         )
         detector.train()
-        recorder.say(format_table(metrics))
-        recorder.record(self.done, metrics.scalars())
+        recorder.say(table)
+        recorder.record(self.done, figures)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -201,7 +209,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        config = load_config(options.config, tuple(options.set))
+        config = load_config(options.config, (*options.set, *_stage_settings(options)))
         folder = options.out or Path("runs") / config.name
         if options.device == "cuda" and not torch.cuda.is_available():
             raise RunError("--device cuda: torch finds no CUDA device here; use --device cpu")
@@ -238,9 +246,28 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="win over the file, e.g. --set schedule.steps=200",
     )
+    parser.add_argument("--stage", choices=get_args(StageName), help="train one stage alone")
+    parser.add_argument("--init", metavar="CHECKPOINT", help="take over the parts of it that fit")
+    parser.add_argument("--freeze", metavar="PARTS", help="keep fixed, e.g. backbone,pyramid")
     default = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", default=default, choices=["cpu", "cuda"])
     return parser
+
+
+def _stage_settings(options: argparse.Namespace) -> list[str]:
+    """The options that are settings of the configuration, as `--set` would give them."""
+    settings = []
+    if options.stage:
+        settings.append(f"stage={json.dumps(options.stage)}")
+    if options.init:
+        settings.append(f"init={json.dumps(options.init)}")
+    if options.freeze:
+        settings.append(f"freeze={json.dumps(options.freeze.split(','))}")
+    return settings
+
+
+def _proposals(path: Path | None, dataset: CocoDataset | None) -> ProposalSet | None:
+    return None if path is None or dataset is None else ProposalSet.read(path, dataset)
 
 
 def _validation_set(config: TrainConfig) -> CocoDataset | None:
@@ -254,16 +281,6 @@ def _validation_set(config: TrainConfig) -> CocoDataset | None:
 
 def _due(step: int, every: int, total: int) -> bool:
     return step == total or (every > 0 and step % every == 0)
-
-
-def _differences(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """What differs between two nested configurations, a line a key."""
-    for key in then.keys() | now.keys():
-        name, old, new = prefix + key, then.get(key), now.get(key)
-        if isinstance(old, dict) and isinstance(new, dict):
-            yield from _differences(old, new, f"{name}.")
-        elif old != new and name not in FREE_KEYS:
-            yield f"{name} was {old}, is {new}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """One training step: losses of a batch, gradients, SGD with warm-up and step decay.
 
-Source: section 4 of the FPN paper; joint training of both stages, as Detectron and torchvision do it. The paper's
-recipe trains them apart. Biases do not decay, as in Detectron.
+Source: section 4 of the FPN paper; joint training of both stages, as Detectron and torchvision do it, or one
+stage by itself, as in the paper (stages.py). Biases do not decay, as in Detectron.
 """
 
 import math
@@ -14,7 +14,8 @@ from model.batches import Batch
 from model.config import ScheduleConfig, TrainConfig
 from model.detector import Detector
 from model.losses import Losses, roi_losses, rpn_losses, sample_regions
-from model.rpn import best_of_all_levels, propose
+from model.proposals import stacked
+from model.rpn import LevelPredictions, Proposals, best_of_all_levels, propose
 
 REMEDY = "Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
 
@@ -63,30 +64,52 @@ class Trainer:
         )
 
     def losses(self, batch: Batch) -> Losses:
-        """The four losses of `batch`, which must be on the trainer's device."""
-        detector, config = self.detector, self.detector.config
+        """The losses of the run's stage on `batch`, which must be on the trainer's device."""
+        detector, config, stage = self.detector, self.detector.config, self.config.stage
         images = detector.normalise(batch.images, batch.sizes)
+        images = images.contiguous(memory_format=torch.channels_last)
+        if stage == "fast":
+            with self.autocast():
+                pyramid = detector.features(images)
+            return Losses(
+                None, None, *self._region_losses(pyramid, stacked(batch.proposals), batch)
+            )
         with self.autocast():
-            pyramid, predictions = detector(images.contiguous(memory_format=torch.channels_last))
+            pyramid, predictions = detector(images)
         anchors = detector.anchors(pyramid)
         objectness, proposal_box = rpn_losses(
             predictions, anchors, batch.gt_boxes, config.rpn, self.generator
         )
-        with torch.no_grad():
-            pre_nms, post_nms = config.rpn.pre_nms_train, config.rpn.post_nms_train
-            by_level = propose(predictions, anchors, batch.sizes, config.rpn, pre_nms)
-            regions = sample_regions(
-                best_of_all_levels(by_level, post_nms),
-                batch.gt_boxes,
-                batch.gt_labels,
-                len(detector.class_names),
-                config.roi,
-                self.generator,
-            )
+        if stage == "rpn":
+            return Losses(objectness, proposal_box)
+        proposals = self._proposals(predictions, anchors, batch.sizes)
+        return Losses(objectness, proposal_box, *self._region_losses(pyramid, proposals, batch))
+
+    @torch.no_grad()
+    def _proposals(
+        self, predictions: list[LevelPredictions], anchors: list[Tensor], sizes: Tensor
+    ) -> Proposals:
+        """What the proposal head offers the second stage in joint training."""
+        rpn = self.detector.config.rpn
+        by_level = propose(predictions, anchors, sizes, rpn, rpn.pre_nms_train)
+        return best_of_all_levels(by_level, rpn.post_nms_train)
+
+    def _region_losses(
+        self, pyramid: tuple[Tensor, ...], proposals: Proposals, batch: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """The classification and box losses on regions drawn from `proposals` and ground truth."""
+        detector, config = self.detector, self.detector.config.roi
+        regions = sample_regions(
+            proposals,
+            batch.gt_boxes,
+            batch.gt_labels,
+            len(detector.class_names),
+            config,
+            self.generator,
+        )
         with self.autocast():
-            region_predictions = detector.classify(pyramid, regions.boxes, regions.images)
-        classification, box = roi_losses(region_predictions, regions, config.roi)
-        return Losses(objectness, proposal_box, classification, box)
+            predictions = detector.classify(pyramid, regions.boxes, regions.images)
+        return roi_losses(predictions, regions, config)
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:
         """Train on `batch` as step number `step` (from 0); its losses, their total and the learning rate.
@@ -102,7 +125,7 @@ class Trainer:
         if not torch.isfinite(total):
             raise DivergedError(
                 f"step {step + 1}: the loss is {total.item()} "
-                f"({', '.join(f'{name} {value.item():.3g}' for name, value in losses._asdict().items())})."
+                f"({', '.join(f'{name} {value.item():.3g}' for name, value in losses.terms().items())})."
                 f" {REMEDY}"
             )
         self.optimizer.zero_grad(set_to_none=True)
@@ -110,7 +133,7 @@ class Trainer:
         self._limit_gradient(step)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        values = {name: value.item() for name, value in losses._asdict().items()}
+        values = {name: value.item() for name, value in losses.terms().items()}
         return {"loss": total.item(), **values, "lr": rate}
 
     def _limit_gradient(self, step: int) -> None:

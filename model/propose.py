@@ -1,0 +1,76 @@
+"""`fpn-propose`: the proposals of a detector in every picture of a data set, as a file for Fast R-CNN.
+
+    fpn-propose CHECKPOINT --images DIR --annotations JSON --out FILE [--top 2000]
+
+What the file holds and when it is refused: proposals.py. Their average recall is printed.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from model.annotations import DataError, reason
+from model.checkpoint import CheckpointError, load_detector, require_trained
+from model.coco import CocoDataset
+from model.detector import Detector
+from model.findings import Loading
+from model.stage_evaluation import propose_all, recall
+from model.tables import text_table
+
+
+def keep_more(detector: Detector, top: int) -> None:
+    """Let the detector propose up to `top` boxes an image, before and after suppression.
+
+    The paper trains Fast R-CNN on 2,000 an image and tests it on 1,000.
+    """
+    config = detector.config
+    before = max(top, config.rpn.pre_nms_test)
+    rpn = replace(config.rpn, pre_nms_test=before, post_nms_test=top)
+    detector.config = replace(config, rpn=rpn)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Return the exit status: 0, or 2 after one line that says what was wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        if options.device == "cuda" and not torch.cuda.is_available():
+            raise DataError("--device cuda: torch finds no CUDA device here; use --device cpu")
+        detector = load_detector(options.checkpoint)
+        require_trained(detector, {"rpn"}, options.checkpoint)
+        if options.top:
+            keep_more(detector, options.top)
+        dataset = CocoDataset.read(options.annotations, options.images)
+        loading = Loading(options.batch_size, progress=True)
+        proposals = propose_all(detector.to(options.device), dataset, loading)
+        proposals.save(options.out)
+        print(text_table("proposals", {"all": recall(dataset, proposals).row()}))
+        print(f"{options.out}: {len(proposals.scores)} proposals in {len(dataset)} pictures")
+    except (CheckpointError, DataError, OSError) as error:
+        print(f"fpn-propose: {reason(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fpn-propose", description="Write a detector's proposals to a file."
+    )
+    parser.add_argument("checkpoint", type=Path, help="a run's model.pt or last.pt")
+    parser.add_argument("--images", type=Path, required=True, help="the folder of the pictures")
+    parser.add_argument("--annotations", type=Path, required=True, help="their COCO json")
+    parser.add_argument("--out", type=Path, required=True, help="the file, e.g. train.npz")
+    parser.add_argument(
+        "--top", type=int, metavar="N", help="proposals an image (default: rpn.post_nms_test)"
+    )
+    parser.add_argument("--batch-size", type=int, default=8, metavar="N")
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=default, choices=["cpu", "cuda"])
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
