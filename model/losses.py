@@ -6,7 +6,7 @@ batch; box terms are smooth L1 sums over the positives, divided by the same numb
 
 Legend
     N   images in the batch     G   ground-truth boxes of an image
-    M   anchors of an image     S   regions sampled for the second stage, all images together
+    M   anchors of an image     S   anchors or regions sampled for a stage, all images together
 """
 
 from typing import NamedTuple
@@ -40,6 +40,19 @@ class Losses(NamedTuple):
         return torch.stack(list(self.terms().values())).sum()
 
 
+class AnchorSample(NamedTuple):
+    """Sampled anchors: boxes [S, 4], images int64 [S], places int64 [S] among M, labels int64 [S], gt_boxes [S, 4].
+
+    A label is 1 for an object, 0 for none; an anchor without one has itself as its gt box.
+    """
+
+    boxes: Tensor
+    images: Tensor
+    places: Tensor
+    labels: Tensor
+    gt_boxes: Tensor
+
+
 class Regions(NamedTuple):
     """Sampled regions: boxes [S, 4], images int64 [S], labels int64 [S] (C = background), gt_boxes [S, 4]."""
 
@@ -49,29 +62,21 @@ class Regions(NamedTuple):
     gt_boxes: Tensor
 
 
-def rpn_losses(
-    predictions: list[LevelPredictions],
-    anchors: list[Tensor],
-    gt_boxes: list[Tensor],
-    config: RpnConfig,
-    generator: torch.Generator,
-) -> tuple[Tensor, Tensor]:
-    """The objectness and proposal-box losses of a batch.
+def sample_anchors(
+    anchors: Tensor, gt_boxes: list[Tensor], config: RpnConfig, generator: torch.Generator
+) -> AnchorSample:
+    """The anchors that the first stage learns from.
 
     Args:
-        predictions: of each level.
-        anchors: [cells * A, 4] of each level; those outside the image count too, as the paper has it.
+        anchors: [M, 4], of all levels; those outside the image count too, as the paper has it.
         gt_boxes: [G, 4] of each image.
-        config: thresholds, counts and the smooth L1 beta.
+        config: thresholds and counts.
         generator: draws the samples.
     """
-    logits = torch.cat([level.logits for level in predictions], dim=1)  # (N, M)
-    deltas = torch.cat([level.deltas for level in predictions], dim=1)  # (N, M, 4)
-    all_anchors = torch.cat(anchors)  # (M, 4)
-    chosen_logits, targets, chosen_deltas, delta_targets = [], [], [], []
-    for image_logits, image_deltas, boxes in zip(logits, deltas, gt_boxes, strict=True):
+    parts = []
+    for image, boxes in enumerate(gt_boxes):
         matches = match(
-            box_iou(all_anchors, boxes),
+            box_iou(anchors, boxes),
             config.foreground_iou,
             config.background_iou,
             keep_best=True,
@@ -79,17 +84,30 @@ def rpn_losses(
         positive, negative = sample(
             matches.kinds, config.batch_per_image, config.positive_fraction, generator
         )
-        chosen_logits.append(image_logits[torch.cat([positive, negative])])
-        targets.append(
-            torch.cat([torch.ones_like(positive), torch.zeros_like(negative)]).to(logits)
+        places = torch.cat([positive, negative])
+        parts.append(
+            AnchorSample(
+                anchors[places],
+                torch.full_like(places, image),
+                places,
+                torch.cat([torch.ones_like(positive), torch.zeros_like(negative)]),
+                torch.cat([_rows(boxes, matches.gt[positive]), anchors[negative]]),
+            )
         )
-        chosen_deltas.append(image_deltas[positive])
-        matched = _rows(boxes, matches.gt[positive])
-        delta_targets.append(encode_boxes(all_anchors[positive], matched, BOX_WEIGHTS))
-    target = torch.cat(targets)
-    objectness = F.binary_cross_entropy_with_logits(torch.cat(chosen_logits), target)
-    box = _smooth_l1(torch.cat(chosen_deltas), torch.cat(delta_targets), config.box_loss_beta)
-    return objectness, box / max(1, target.numel())
+    return AnchorSample(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def rpn_losses(
+    predictions: LevelPredictions, chosen: AnchorSample, config: RpnConfig
+) -> tuple[Tensor, Tensor]:
+    """The objectness and proposal-box losses over the `chosen` anchors, of which the head says `predictions`."""
+    count = max(1, chosen.labels.numel())
+    target = chosen.labels.to(predictions.logits)
+    objectness = F.binary_cross_entropy_with_logits(predictions.logits, target, reduction="sum")
+    positive = torch.nonzero(chosen.labels).squeeze(1)
+    targets = encode_boxes(chosen.boxes[positive], chosen.gt_boxes[positive], BOX_WEIGHTS)
+    box = _smooth_l1(predictions.deltas[positive], targets, config.box_loss_beta)
+    return objectness / count, box / count
 
 
 def sample_regions(

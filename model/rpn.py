@@ -61,6 +61,7 @@ class RpnHead(nn.Module):
 
     def __init__(self, in_channels: int, channels: int, anchors_per_cell: int) -> None:
         super().__init__()
+        self.anchors_per_cell = anchors_per_cell
         self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
         self.logits = nn.Conv2d(channels, anchors_per_cell, 1)
         self.deltas = nn.Conv2d(channels, anchors_per_cell * 4, 1)
@@ -72,6 +73,22 @@ class RpnHead(nn.Module):
     def forward(self, pyramid: tuple[Tensor, ...]) -> list[LevelPredictions]:
         """Predictions for each level, finest first."""
         return [self._level(features) for features in pyramid]
+
+    def at(self, neighbourhoods: Tensor, anchors: Tensor) -> LevelPredictions:
+        """Predictions for S anchors alone, logits [S] and deltas [S, 4]: `forward`'s, of which the losses need few.
+
+        Args:
+            neighbourhoods: [S, 9 * in_channels], what the 3x3 convolution sees at their cells (cells.py).
+            anchors: int64 [S], which of its cell's A anchors each is.
+        """
+        kernel = self.conv.weight.permute(0, 2, 3, 1).flatten(1)  # (d, c, 3, 3) -> (d, 9*c)
+        hidden = F.relu(F.linear(neighbourhoods, kernel, self.conv.bias))
+        logits = F.linear(hidden, self.logits.weight.flatten(1), self.logits.bias)  # (S, A)
+        deltas = F.linear(hidden, self.deltas.weight.flatten(1), self.deltas.bias)  # (S, A*4)
+        chosen = torch.arange(anchors.shape[0], device=anchors.device), anchors
+        return LevelPredictions(
+            logits[chosen].float(), deltas.reshape(logits.shape[0], -1, 4)[chosen].float()
+        )
 
     def _level(self, features: Tensor) -> LevelPredictions:
         hidden = F.relu(self.conv(features))

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from model.batches import Batch
+from model.cells import Cells, align_regions, neighbourhoods, table_of
 from model.config import ScheduleConfig, TrainConfig
 from model.detector import Detector
-from model.losses import Losses, roi_losses, rpn_losses, sample_regions
+from model.losses import Losses, roi_losses, rpn_losses, sample_anchors, sample_regions
 from model.proposals import stacked
-from model.rpn import LevelPredictions, Proposals, best_of_all_levels, propose
+from model.roi import pool_regions
+from model.rpn import Proposals, best_of_all_levels, propose
 
 REMEDY = "Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
 
@@ -65,37 +67,45 @@ class Trainer:
 
     def losses(self, batch: Batch) -> Losses:
         """The losses of the run's stage on `batch`, which must be on the trainer's device."""
-        detector, config, stage = self.detector, self.detector.config, self.config.stage
-        images = detector.normalise(batch.images, batch.sizes)
-        images = images.contiguous(memory_format=torch.channels_last)
-        if stage == "fast":
-            with self.autocast():
-                pyramid = detector.features(images)
-            return Losses(
-                None, None, *self._region_losses(pyramid, stacked(batch.proposals), batch)
-            )
+        stage = self.config.stage
+        images = self.detector.normalise(batch.images, batch.sizes)
         with self.autocast():
-            pyramid, predictions = detector(images)
-        anchors = detector.anchors(pyramid)
-        objectness, proposal_box = rpn_losses(
-            predictions, anchors, batch.gt_boxes, config.rpn, self.generator
-        )
+            maps = self.detector.features(images.contiguous(memory_format=torch.channels_last))
+        cells = table_of(maps)
+        if stage == "fast":
+            proposals = stacked(batch.proposals)
+            return Losses(None, None, *self._region_losses(maps, cells, proposals, batch))
+        of_anchors = self._anchor_losses(maps, cells, batch)
         if stage == "rpn":
-            return Losses(objectness, proposal_box)
-        proposals = self._proposals(predictions, anchors, batch.sizes)
-        return Losses(objectness, proposal_box, *self._region_losses(pyramid, proposals, batch))
+            return Losses(*of_anchors)
+        proposals = self._proposals(maps, batch.sizes)
+        return Losses(*of_anchors, *self._region_losses(maps, cells, proposals, batch))
+
+    def _anchor_losses(
+        self, maps: tuple[Tensor, ...], cells: Cells, batch: Batch
+    ) -> tuple[Tensor, Tensor]:
+        """The objectness and proposal-box losses; the head looks only at the anchors that are drawn."""
+        detector, config = self.detector, self.detector.config.rpn
+        anchors = torch.cat(detector.anchors(maps))
+        chosen = sample_anchors(anchors, batch.gt_boxes, config, self.generator)
+        shapes = detector.rpn.anchors_per_cell
+        with self.autocast():
+            seen = neighbourhoods(cells, chosen.images, chosen.places // shapes)
+            predictions = detector.rpn.at(seen, chosen.places % shapes)
+        return rpn_losses(predictions, chosen, config)
 
     @torch.no_grad()
-    def _proposals(
-        self, predictions: list[LevelPredictions], anchors: list[Tensor], sizes: Tensor
-    ) -> Proposals:
-        """What the proposal head offers the second stage in joint training."""
+    def _proposals(self, maps: tuple[Tensor, ...], sizes: Tensor) -> Proposals:
+        """What the proposal head offers the second stage in joint training: it looks at all anchors."""
         rpn = self.detector.config.rpn
+        with self.autocast():
+            predictions = self.detector.rpn(maps)
+        anchors = self.detector.anchors(maps)
         by_level = propose(predictions, anchors, sizes, rpn, rpn.pre_nms_train)
         return best_of_all_levels(by_level, rpn.post_nms_train)
 
     def _region_losses(
-        self, pyramid: tuple[Tensor, ...], proposals: Proposals, batch: Batch
+        self, maps: tuple[Tensor, ...], cells: Cells, proposals: Proposals, batch: Batch
     ) -> tuple[Tensor, Tensor]:
         """The classification and box losses on regions drawn from `proposals` and ground truth."""
         detector, config = self.detector, self.detector.config.roi
@@ -107,8 +117,12 @@ class Trainer:
             config,
             self.generator,
         )
+        where = regions.boxes, regions.images, config, detector.pooled_levels
         with self.autocast():
-            predictions = detector.classify(pyramid, regions.boxes, regions.images)
+            # The maximum of RoIPool is no sum of cells.
+            align = config.pooling == "align"
+            pooled = align_regions(cells, *where) if align else pool_regions(maps, *where)
+            predictions = detector.roi(pooled)
         return roi_losses(predictions, regions, config)
 
     def step(self, step: int, batch: Batch) -> dict[str, float]:

@@ -12,7 +12,7 @@ MAX_TEST_FILE_LINES = 400
 
 SOURCES = sorted(
     path.relative_to(ROOT)
-    for package in ("service", "model", "export", "deploy", "tests")
+    for package in ("service", "model", "export", "deploy", "benchmarks", "tests")
     for path in (ROOT / package).rglob("*.py")
 )
 

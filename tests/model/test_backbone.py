@@ -251,3 +251,25 @@ def test_a_backbone_without_its_last_stage_ends_with_c4(name: BackboneName) -> N
     torch.testing.assert_close(stage(shorter[-1]), c5)
     assert backbone.channels == CHANNELS[name][:3]
     assert not {id(p) for p in stage.parameters()} & {id(p) for p in backbone.parameters()}
+
+
+@pytest.mark.parametrize("frozen", [0, 2, 5])
+def test_what_is_fixed_is_the_same_image_by_image_as_in_a_batch(frozen: int) -> None:
+    torch.manual_seed(0)
+    config = BackboneConfig(name="mobilenet_v2", weights="none", frozen_stages=frozen)
+    backbone, images = build_backbone(config), torch.randn(3, 3, 64, 96)
+    together = backbone.eval()(images)
+    for got, expected in zip(backbone.train()(images), together, strict=True):
+        torch.testing.assert_close(got, expected)
+        assert got.is_contiguous() == expected.is_contiguous()
+
+
+def test_a_thinned_out_convolution_is_the_strided_one() -> None:
+    torch.manual_seed(0)
+    convolution = nn.Conv2d(6, 6, 3, stride=2, padding=1, groups=6, bias=False)
+    layer = FrozenNormConv2d(convolution, nn.BatchNorm2d(6).eval())
+    images = torch.randn(2, 6, 14, 20)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        strided, thinned = layer(images), layer(images.requires_grad_())
+    assert "AvgPool" in type(thinned.grad_fn).__name__
+    torch.testing.assert_close(thinned, strided)

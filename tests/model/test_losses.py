@@ -9,7 +9,14 @@ from torchvision.ops import box_iou
 from model.anchors import cell_anchors, grid_anchors
 from model.boxes import encode_boxes
 from model.config import RoiConfig, RpnConfig
-from model.losses import Losses, Regions, roi_losses, rpn_losses, sample_regions
+from model.losses import (
+    Losses,
+    Regions,
+    roi_losses,
+    rpn_losses,
+    sample_anchors,
+    sample_regions,
+)
 from model.roi import RoiPredictions
 from model.rpn import LevelPredictions, Proposals
 from tests.model.small import random_boxes
@@ -38,6 +45,16 @@ def predictions(images: int) -> list[LevelPredictions]:
     ]
 
 
+def proposal_losses(
+    levels: list[LevelPredictions], boxes: list[Tensor], config: RpnConfig, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """The losses over the anchors that `seed` draws, of predictions for all."""
+    chosen = sample_anchors(torch.cat(ANCHORS), boxes, config, generator(seed))
+    logits = torch.cat([level.logits for level in levels], dim=1)[chosen.images, chosen.places]
+    deltas = torch.cat([level.deltas for level in levels], dim=1)[chosen.images, chosen.places]
+    return rpn_losses(LevelPredictions(logits, deltas), chosen, config)
+
+
 def smooth_l1(difference: Tensor, beta: float) -> Tensor:
     size = difference.abs()
     return torch.where(size < beta, 0.5 * size**2 / beta, size - 0.5 * beta).sum()
@@ -49,7 +66,7 @@ def test_an_anchor_on_a_box_is_the_only_positive_by_hand() -> None:
     place = (3 * 14 + 6) * 3 + 1
     assert torch.equal(ANCHORS[0][place], box[0])
     levels = predictions(1)
-    objectness, regression = rpn_losses(levels, ANCHORS, [box], EVERYTHING, generator())
+    objectness, regression = proposal_losses(levels, [box], EVERYTHING)
     [at_logits, at_deltas] = torch.autograd.grad(
         regression, [levels[0].logits, levels[0].deltas], allow_unused=True
     )
@@ -81,7 +98,7 @@ def test_the_proposal_losses_are_those_of_faster_rcnn_equation_1() -> None:
         targets = encode_boxes(anchors[positive], matched[positive], UNIT)
         regression += smooth_l1(deltas[n][positive] - targets, 1 / 9)
         count += int(positive.sum() + negative.sum())
-    got = rpn_losses(levels, ANCHORS, boxes, EVERYTHING, generator())
+    got = proposal_losses(levels, boxes, EVERYTHING)
     torch.testing.assert_close(got, (cross_entropy / count, regression / count))
 
 
@@ -89,7 +106,7 @@ def test_as_many_anchors_of_an_image_count_as_configured() -> None:
     levels = predictions(2)
     boxes = [random_boxes(3, (32, 56), 0, 6), NOTHING]
     config = RpnConfig(batch_per_image=64)
-    objectness, _ = rpn_losses(levels, ANCHORS, boxes, config, generator())
+    objectness, _ = proposal_losses(levels, boxes, config)
     torch.autograd.backward(objectness)
     touched = [level.logits.grad for level in levels]
     assert [sum(int(g[n].count_nonzero()) for g in touched if g is not None) for n in (0, 1)] == [
@@ -99,14 +116,14 @@ def test_as_many_anchors_of_an_image_count_as_configured() -> None:
 
 def test_anchors_outside_the_image_count() -> None:
     levels = predictions(1)
-    objectness, _ = rpn_losses(levels, ANCHORS, [NOTHING], EVERYTHING, generator())
+    objectness, _ = proposal_losses(levels, [NOTHING], EVERYTHING)
     torch.autograd.backward(objectness)
     assert all(level.logits.grad is not None and level.logits.grad.all() for level in levels)
 
 
 def test_images_without_boxes_have_a_finite_loss_and_no_box_term() -> None:
     levels = predictions(2)
-    objectness, regression = rpn_losses(levels, ANCHORS, [NOTHING] * 2, EVERYTHING, generator())
+    objectness, regression = proposal_losses(levels, [NOTHING] * 2, EVERYTHING)
     logits = torch.cat([level.logits for level in levels], dim=1)
     torch.testing.assert_close(objectness, F.softplus(logits).mean())
     assert regression.item() == 0
@@ -204,6 +221,6 @@ def test_the_total_is_the_sum_of_the_four() -> None:
 def test_the_same_generator_state_draws_the_same_samples() -> None:
     boxes, levels = [random_boxes(3, (32, 56), 0, 6)], predictions(1)
     config = RpnConfig(batch_per_image=32)
-    first = rpn_losses(levels, ANCHORS, boxes, config, generator(5))
-    assert rpn_losses(levels, ANCHORS, boxes, config, generator(5)) == first
-    assert rpn_losses(levels, ANCHORS, boxes, config, generator(6)) != first
+    first = proposal_losses(levels, boxes, config, seed=5)
+    assert proposal_losses(levels, boxes, config, seed=5) == first
+    assert proposal_losses(levels, boxes, config, seed=6) != first
