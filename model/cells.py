@@ -61,7 +61,7 @@ def neighbourhoods(cells: Cells, images: Tensor, places: Tensor) -> Tensor:
         images: int64 [K], which image.
         places: int64 [K], which of its C cells.
     """
-    level = torch.searchsorted(cells.firsts, places, right=True) - 1
+    level = (places[:, None] >= cells.firsts).sum(dim=1) - 1
     height, width = cells.heights[level, None, None], cells.widths[level, None, None]
     place = (places - cells.firsts[level])[:, None, None]
     step = torch.arange(-1, 2, device=places.device)
@@ -85,9 +85,8 @@ def align_regions(
     """
     assigned = assign_levels(boxes, config, levels)
     level = assigned - levels[0]
-    boxes = (
-        boxes * torch.pow(0.5, assigned)[:, None]
-    )  # in cells of their map: level k has stride 2^k
+    # to cells of their map: level k has stride 2^k
+    boxes = boxes * torch.pow(0.5, assigned)[:, None]
     x, x_weights = _sample_lines(boxes[:, 0::2], cells.widths[level], config)
     y, y_weights = _sample_lines(boxes[:, 1::2], cells.heights[level], config)
     M, side, taps = boxes.shape[0], config.resolution, 2 * config.sampling_ratio
@@ -102,7 +101,8 @@ def align_regions(
         mode="sum",
         per_sample_weights=weights.reshape(-1, taps * taps),
     )
-    return pooled.reshape(M, side * side, -1).mT.reshape(M, -1, side, side)
+    d = cells.rows.shape[1]
+    return pooled.reshape(M, side, side, d).permute(0, 3, 1, 2)  # (M*S*S, d) -> (M, d, S, S)
 
 
 def _sample_lines(spans: Tensor, limits: Tensor, config: RoiConfig) -> tuple[Tensor, Tensor]:
