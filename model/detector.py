@@ -26,7 +26,7 @@ from model.roi import (
     RoiHead,
     RoiPredictions,
     assign_levels,
-    pool_regions,
+    pool_in_reading_order,
 )
 from model.rpn import (
     LevelPredictions,
@@ -124,9 +124,12 @@ class Detector(nn.Module):
         self, pyramid: tuple[Tensor, ...], boxes: Tensor, images: Tensor
     ) -> RoiPredictions:
         """What the second stage says of `boxes` [M, 4], each of the image int64 [M] of the batch."""
-        pooled = pool_regions(pyramid, boxes, images, self.config.roi, self.pooled_levels)
+        pooled, order = pool_in_reading_order(
+            pyramid, boxes, images, self.config.roi, self.pooled_levels
+        )
         predictions: RoiPredictions = self.roi(pooled)
-        return predictions
+        place = order.argsort()
+        return RoiPredictions(predictions.logits[place], predictions.deltas[place])
 
     def anchors(self, pyramid: tuple[Tensor, ...]) -> list[Tensor]:
         """Anchors [cells * A, 4] of every level of `pyramid`, in pixels of the input."""

@@ -24,6 +24,11 @@ POOLED_LEVELS = (2, 3, 4, 5)
 # then drop it a level. 1e-6 outside the logarithm suffices; 1e-8 inside it is lost to rounding.
 LEVEL_EPSILON = 1e-6
 
+# Rows of a map that are pooled together, of 8, 16, 32, 64 (all alike within 10 %) measured best; and what no frame's
+# side and no batch reaches, for the parts of a sorting key.
+BAND_CELLS = 16
+MAX_SIDE, MAX_IMAGES = 2**16, 2**12
+
 
 class RoiPredictions(NamedTuple):
     """What the head says of M regions: logits [M, C + 1], background last, and deltas [M, C, 4] for each class."""
@@ -62,15 +67,57 @@ def pool_regions(
         config: resolution, samples, alignment.
         levels: the maps' numbers, finest first; level k has stride 2^k.
     """
+    pooled, order = pool_in_reading_order(pyramid, boxes, images, config, levels)
+    return pooled[order.argsort()]
+
+
+def pool_in_reading_order(
+    pyramid: tuple[Tensor, ...],
+    boxes: Tensor,
+    images: Tensor,
+    config: RoiConfig,
+    levels: tuple[int, ...] = POOLED_LEVELS,
+) -> tuple[Tensor, Tensor]:
+    """The features of `pool_regions` in the order that is quickest to pool, and that order, int64 [M].
+
+    Row i belongs to box `order[i]`. The features are the largest tensor of the second stage: who needs the boxes' own
+    order puts what is made of the features back, not the features.
+    """
     assigned = assign_levels(boxes, config, levels)
-    regions = torch.cat([images.to(boxes.dtype)[:, None], boxes], dim=1)  # (M, 5)
-    channels, side = pyramid[0].shape[1], config.resolution
-    pooled = boxes.new_zeros((boxes.shape[0], channels, side, side))
-    for level, features in zip(levels, pyramid, strict=False):
-        chosen = torch.nonzero(assigned == level).squeeze(1)
-        samples = _pool_level(features.float(), regions[chosen], 2**level, config)
-        pooled = pooled.index_copy(0, chosen, samples)
-    return pooled
+    order = reading_order(boxes, images, assigned)
+    assigned = assigned[order]
+    regions = torch.cat([images.to(boxes.dtype)[:, None], boxes], dim=1)[order]  # (M, 5)
+    pooled = torch.cat(
+        [
+            _pool_level(
+                features.float(),
+                regions[torch.nonzero(assigned == level).squeeze(1)],
+                2**level,
+                config,
+            )
+            for level, features in zip(levels, pyramid, strict=False)
+        ]
+    )
+    torch._check(pooled.shape[0] == boxes.shape[0])  # each box has one level; a tracer cannot know
+    return pooled, order
+
+
+def reading_order(boxes: Tensor, images: Tensor, assigned: Tensor) -> Tensor:
+    """Order int64 [M] of `boxes` by level, image, band of rows and column, as their maps lie in memory.
+
+    Neighbours then find their samples in the cache: RoIAlign of 1,000 proposals takes half the time that it takes in
+    the order of their scores (docs/decisions/0004-pooling-and-suppression.md).
+
+    Args:
+        boxes: [M, 4] xyxy pixels of the input.
+        images: int64 [M], which image each belongs to.
+        assigned: int64 [M], the level that each is pooled from.
+    """
+    centre_x, centre_y = (boxes[:, :2] + boxes[:, 2:]).mul(0.5).clamp(0, MAX_SIDE - 1).unbind(1)
+    band = torch.div(centre_y, BAND_CELLS * 2.0**assigned, rounding_mode="floor").to(torch.int64)
+    place = band * MAX_SIDE + centre_x.to(torch.int64)
+    # argsort of integers: in float32 the parts of the key would not all be kept
+    return torch.argsort((assigned * MAX_IMAGES + images) * MAX_SIDE**2 + place)
 
 
 def _pool_level(features: Tensor, regions: Tensor, stride: int, config: RoiConfig) -> Tensor:
