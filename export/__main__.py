@@ -2,26 +2,29 @@
 
 import argparse
 import json
+import logging
 import sys
 from pathlib import Path
 
-from export.artifact import UnfitDetector, write_artifact
+from export.accuracy import AccuracyError
+from export.artifact import Order, Outcome, write_artifact
 from export.manifest import Provenance
 from export.parity import ParityError
+from export.photographs import calibration_photographs, photographs_in
+from model.annotations import DataError, reason
 from model.checkpoint import CheckpointError, load_detector
-from model.transforms import UnreadableImage
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
 
 class OptionError(ValueError):
-    """A command-line value that cannot be used."""
+    """Command-line values that cannot be used, alone or together."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0, 1 if the graph does not answer as torch does, 2 for input that cannot be used."""
+    """The exit status: 0, 1 if the artifact misses its gate, 2 for input that cannot be used."""
     options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
+        order = _order(options)
         detector = load_detector(options.checkpoint)
         provenance = Provenance(
             name=options.name or options.checkpoint.resolve().parent.name,
@@ -30,16 +33,27 @@ def main(arguments: list[str] | None = None) -> int:
             data=options.data,
             accuracy=_accuracy(options.accuracy),
         )
-        report = write_artifact(detector, options.out, provenance, _photographs(options.images))
-    except ParityError as error:
+        outcome = write_artifact(detector, options.out, provenance, order)
+    except (ParityError, AccuracyError) as error:
         print(f"fpn-export: {options.out} not written: {error}", file=sys.stderr)
         return 1
-    except (CheckpointError, OptionError, OSError, UnfitDetector, UnreadableImage) as error:
-        print(f"fpn-export: {error}", file=sys.stderr)
+    except (CheckpointError, DataError, OptionError, OSError) as error:
+        print(f"fpn-export: {reason(error)}", file=sys.stderr)
         return 2
-    print(f"torch against ONNX Runtime:\n{report}")
+    _tell(outcome)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, {provenance.name}")
     return 0
+
+
+def _tell(outcome: Outcome) -> None:
+    print(f"torch against ONNX Runtime:\n{outcome.parity}")
+    judgement = outcome.judgement
+    if judgement.gate == "accuracy":
+        print("int8 against float32, in points of 100:")
+        print("\n".join(f"  {name:<22} {value:g}" for name, value in judgement.report.items()))
+        print(f"  {'layers in float32':<22} {len(judgement.float_layers)}")
+    if judgement.gate == "off":
+        print("the accuracy gate is off: nobody measured what int8 costs; the server will say so")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +70,59 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--images", type=Path, help="folder of photographs to compare on, beside made pictures"
     )
+    _add_precision(parser)
     return parser
+
+
+def _add_precision(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "precision",
+        "float32; float16 for CUDA; int8 for CPUs, calibrated and judged on photographs",
+    )
+    group.add_argument("--precision", choices=["float32", "float16", "int8"], default="float32")
+    group.add_argument(
+        "--calibration", type=Path, metavar="FOLDER_OR_JSON", help="photographs for int8's ranges"
+    )
+    group.add_argument(
+        "--calibration-images", type=Path, metavar="DIR", help="those of the COCO json"
+    )
+    group.add_argument(
+        "--eval-data", type=Path, metavar="JSON", help="COCO json that int8 is judged on"
+    )
+    group.add_argument("--eval-images", type=Path, metavar="DIR", help="its photographs")
+    group.add_argument(
+        "--accuracy-gate", choices=["on", "off"], default="on", help="off: int8 is not judged"
+    )
+
+
+def _order(options: argparse.Namespace) -> Order:
+    """What the options ask for; refuses what does not go together."""
+    photographs = photographs_in(options.images) if options.images else []
+    if options.precision != "int8":
+        given = [
+            name for name in ("calibration", "eval_data", "eval_images") if vars(options)[name]
+        ]
+        if given:
+            raise OptionError(
+                f"--{given[0].replace('_', '-')} is for --precision int8; this is {options.precision}"
+            )
+        return Order(options.precision, photographs)
+    if options.calibration is None:
+        raise OptionError(
+            "--precision int8 needs --calibration FOLDER_OR_JSON: photographs like those that are served"
+        )
+    judged = options.eval_data is not None and options.eval_images is not None
+    if judged == (options.accuracy_gate == "off"):
+        raise OptionError(
+            "--precision int8 needs --eval-data JSON and --eval-images DIR, which it is judged on, or"
+            " --accuracy-gate off, but not both"
+        )
+    return Order(
+        "int8",
+        photographs,
+        calibration_photographs(options.calibration, options.calibration_images),
+        (options.eval_data, options.eval_images) if judged else None,
+    )
 
 
 def _accuracy(path: Path | None) -> dict[str, float]:
@@ -70,15 +136,6 @@ def _accuracy(path: Path | None) -> dict[str, float]:
         raise OptionError(
             f"--accuracy {path}: expected the JSON of fpn-eval, got {error}"
         ) from None
-
-
-def _photographs(folder: Path | None) -> list[Path]:
-    if folder is None:
-        return []
-    found = sorted(p for p in folder.glob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
-    if not found:
-        raise OptionError(f"--images {folder}: expected a folder of photographs, found none there")
-    return found
 
 
 if __name__ == "__main__":

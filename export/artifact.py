@@ -1,43 +1,77 @@
-"""From a checkpoint to a served file: trace, write aside, compare with torch, describe, rename.
+"""From a checkpoint to a served file: trace, write aside, compare with torch, lower, judge, describe, rename.
 
-A file that was not compared does not get its name: an artifact that misses the gate leaves nothing behind.
+A file that was not judged does not get its name: an artifact that misses its gate leaves nothing behind. float32 and
+float16 are judged by parity with torch, int8 by accuracy on a validation set (accuracy.py) after its float32 graph
+has passed parity.
 """
 
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import onnxruntime
 
+from export.accuracy import AccuracyError, AccuracyGate, faults
 from export.graph import missing_weights, trace
-from export.manifest import Provenance, described, manifest
-from export.parity import ParityError, Report, compare, require
+from export.half import halved
+from export.manifest import Judgement, Precision, Provenance, described, manifest
+from export.parity import FLOAT16, ParityError, Report, compare, require
+from export.photographs import framed
+from export.quantize import Quantizer
 from model.detector import Detector
-from model.fpn import LEVELS
+
+logger = logging.getLogger(__name__)
+
+# How many of the most sensitive layers stay in float32, tried in this order until the accuracy gate passes.
+KEPT = (0, 4, 8, 16, 24, 32, 48)
 
 
-class UnfitDetector(ValueError):
-    """A detector that an artifact cannot hold; the message, one line, says which setting it is."""
+@dataclass(frozen=True)
+class Order:
+    """What artifact is wanted, and what it is judged on.
+
+    Attributes:
+        precision: of the network.
+        photographs: compared with torch beside the made pictures.
+        calibration: photographs for int8's ranges.
+        evaluation: a COCO json and its folder of pictures for int8's accuracy gate; None switches the gate off.
+    """
+
+    precision: Precision = "float32"
+    photographs: Sequence[Path] = ()
+    calibration: Sequence[Path] = ()
+    evaluation: tuple[Path, Path] | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was found of an artifact that was written: the comparison with torch, and how its precision was judged."""
+
+    parity: Report
+    judgement: Judgement
 
 
 def write_artifact(
-    detector: Detector, path: Path, provenance: Provenance, photographs: Sequence[Path] = ()
-) -> Report:
-    """Export `detector` to `path` and return what the comparison found.
+    detector: Detector, path: Path, provenance: Provenance, order: Order | None = None
+) -> Outcome:
+    """Export `detector` to `path` and return what was found.
 
     Args:
         detector: on the CPU, in evaluation mode.
         path: of the ONNX file; an older one there is replaced at once, or not at all.
         provenance: what the manifest says beside the configuration.
-        photographs: compared beside the made pictures.
+        order: what is wanted; float32 by default.
 
     Raises:
         UnfitDetector: its features are not P2..P6, or its pooling has no operator in the graph.
-        ParityError: the graph does not hold the detector's weights, or does not answer as it does; `path` is as
-            it was.
+        ParityError: the graph does not hold the detector's weights, or does not answer as it does.
+        AccuracyError: int8 finds too much less than float32.
+        DataError: a picture or the validation set cannot be used.
     """
     require_servable(detector)
-    return finish_artifact(trace(detector), detector, path, provenance, photographs)
+    return finish_artifact(trace(detector), detector, path, provenance, order)
 
 
 def require_servable(detector: Detector) -> None:
@@ -68,9 +102,10 @@ def finish_artifact(
     detector: Detector,
     path: Path,
     provenance: Provenance,
-    photographs: Sequence[Path] = (),
-) -> Report:
-    """The second half of `write_artifact`: compare a traced `model` with `detector`, then name it."""
+    order: Order | None = None,
+) -> Outcome:
+    """The second half of `write_artifact`: judge a traced `model` against `detector`, then name it."""
+    order = order or Order()
     missing = missing_weights(detector, model)
     if missing:
         raise ParityError(
@@ -79,12 +114,63 @@ def finish_artifact(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        onnx.save(model, temporary)
-        report = compare(detector, temporary, photographs)
-        require(report)
-        onnx.save(described(model, manifest(detector, provenance, report.values())), temporary)
+        model, outcome = _judged(model, detector, temporary, order)
+        content = manifest(
+            detector, provenance, outcome.parity.values(), order.precision, outcome.judgement
+        )
+        onnx.save(described(model, content), temporary)
         onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    return report
+    return outcome
+
+
+def _judged(
+    model: onnx.ModelProto, detector: Detector, temporary: Path, order: Order
+) -> tuple[onnx.ModelProto, Outcome]:
+    """The model in the precision that is wanted, and what was found of it."""
+    onnx.save(model, temporary)
+    report = compare(detector, temporary, order.photographs)
+    require(report)
+    if order.precision == "float16":
+        model = halved(model)
+        onnx.save(model, temporary)
+        report = compare(detector, temporary, order.photographs, FLOAT16)
+        require(report, FLOAT16)
+    judgement = Judgement()
+    if order.precision == "int8":
+        model, judgement = _accurate_int8(model, detector, order)
+    return model, Outcome(report, judgement)
+
+
+def _accurate_int8(
+    model: onnx.ModelProto, detector: Detector, order: Order
+) -> tuple[onnx.ModelProto, Judgement]:
+    """The int8 model with as few layers in float32 as the gate allows."""
+    feeds = [
+        {"images": images.numpy(), "sizes": sizes.numpy()}
+        for images, sizes in framed(order.calibration, detector.config.resize)
+    ]
+    quantizer = Quantizer(model, feeds)
+    if order.evaluation is None:
+        return quantizer.quantised(), Judgement("off")
+    gate = AccuracyGate.of(model, detector, order.evaluation)
+    sensitive: list[str] = []
+    for count in KEPT:
+        if count and not sensitive:
+            logger.info("measuring which layers are sensitive")
+            sensitive = quantizer.most_sensitive()
+        kept = tuple(sensitive[:count])
+        lowered = quantizer.quantised(kept)
+        report = gate.report(lowered, detector)
+        missed = faults(report)
+        logger.info("int8 with %d layers in float32: %s", len(kept), "; ".join(missed) or report)
+        if not missed:
+            return lowered, Judgement("accuracy", report, kept)
+        if count >= len(quantizer.network.layers):
+            break
+    raise AccuracyError(
+        f"int8 misses the accuracy gate even with the {len(kept)} most sensitive layers in float32:"
+        f" {'; '.join(missed)}. Calibrate on photographs like those that are served, or stay with float32"
+    )

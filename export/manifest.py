@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import onnx
 
@@ -11,8 +12,10 @@ from export.graph import OPSET
 from model.detector import Detector
 from model.fpn import LEVELS, STRIDES
 
-SCHEMA = 1
+SCHEMA = 2
 KEY = "manifest"
+
+Precision = Literal["float32", "float16", "int8"]
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,30 @@ class Provenance:
     accuracy: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """How an artifact's precision was judged.
+
+    Attributes:
+        gate: "parity" (float32, float16), "accuracy" (int8), or "off" (int8 that nobody measured).
+        report: what the accuracy gate measured, in points of 100.
+        float_layers: the layers that int8 left in float32.
+    """
+
+    gate: Literal["parity", "accuracy", "off"] = "parity"
+    report: Mapping[str, float | int] = field(default_factory=dict)
+    float_layers: tuple[str, ...] = ()
+
+
 def manifest(
-    detector: Detector, provenance: Provenance, parity: Mapping[str, float | int]
+    detector: Detector,
+    provenance: Provenance,
+    parity: Mapping[str, float | int],
+    precision: Precision = "float32",
+    judgement: Judgement | None = None,
 ) -> dict[str, object]:
     """The manifest of `detector`'s artifact, plain values, every key of the contract."""
+    judged = judgement or Judgement()
     config = detector.config
     return {
         "schema": SCHEMA,
@@ -54,7 +77,12 @@ def manifest(
             "interpolation": "pillow-bilinear",
         },
         "buckets": [list(frame) for frame in config.resize.buckets],
-        "precision": "float32",
+        "precision": precision,
+        "gate": {
+            "kind": judged.gate,
+            "report": dict(judged.report),
+            "float_layers": list(judged.float_layers),
+        },
         "opset": OPSET,
         "thresholds": {
             "score": config.roi.score_threshold,

@@ -1,8 +1,9 @@
 """The comparison that an artifact must pass before it gets its name: torch against ONNX Runtime.
 
 Same inputs, at batch 1, 2, 3 and 8, on frames that are not square, with an empty image and crowded ones. Sets of
-boxes are matched one to one (equal label, IoU over 0.99, score within 1e-3): float32 sums in another order move a
-score by about 1e-6, and two boxes of nearly equal score may change places.
+boxes are matched one to one (equal label; in float32 IoU over 0.99 and score within 1e-3): float32 sums in another
+order move a score by about 1e-6, and two boxes of nearly equal score may change places. float16 has three digits, so
+there a match is looser, and boxes whose score or overlap lies near a threshold may come or go.
 
 Legend
     N   images of a batch       H W  the frame      M   boxes of one image (detections, or proposals of a level)
@@ -19,21 +20,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from export.photographs import framed
 from model.boxes import box_iou
 from model.detector import Detections, Detector
-from model.transforms import Size, choose_bucket, letterbox, read_image, resize_image, resized_size
+from model.transforms import Size
 
 BATCHES = (1, 2, 3, 8)
 SEED = 0
 
-# A match is a box that is the same for every use; the gate asks for nearly all to match, and for differences on
-# average hardly above float32's own (seen: 1e-6 and 1e-4 px). Weights that no picture reaches show in no answer:
+
+@dataclass(frozen=True)
+class Tolerance:
+    """What counts as a match, and how much of it the gate asks for.
+
+    Attributes:
+        min_iou, max_score_difference: of two boxes that match.
+        min_matched: share of all boxes that must.
+        max_mean_score_difference, max_mean_box_difference: over the matched; the second in pixels.
+    """
+
+    min_iou: float
+    max_score_difference: float
+    min_matched: float
+    max_mean_score_difference: float
+    max_mean_box_difference: float
+
+
+# In float32 a match is a box that is the same for every use; the gate asks for nearly all to match, and for differences
+# on average hardly above float32's own (seen: 1e-6 and 1e-4 px). Weights that no picture reaches show in no answer:
 # graph.missing_weights compares those.
-MIN_IOU = 0.99
-MAX_SCORE_DIFFERENCE = 1e-3
-MIN_MATCHED = 0.99
-MAX_MEAN_SCORE_DIFFERENCE = 1e-5
-MAX_MEAN_BOX_DIFFERENCE = 2e-3  # pixels
+FLOAT32 = Tolerance(0.99, 1e-3, 0.99, 1e-5, 2e-3)
+FLOAT16 = Tolerance(0.90, 2e-2, 0.97, 1e-3, 0.1)
 
 
 class ParityError(ValueError):
@@ -64,12 +81,13 @@ class Report:
             for name, value in asdict(self).items()
         }
 
-    def faults(self) -> list[str]:
+    def faults(self, tolerance: Tolerance = FLOAT32) -> list[str]:
         """What misses the gate, one line each; none when it passes."""
-        low = [("matched_detections", MIN_MATCHED), ("matched_proposals", MIN_MATCHED)]
+        asked = tolerance.min_matched
+        low = [("matched_detections", asked), ("matched_proposals", asked)]
         high = [
-            ("mean_score_difference", MAX_MEAN_SCORE_DIFFERENCE),
-            ("mean_box_difference", MAX_MEAN_BOX_DIFFERENCE),
+            ("mean_score_difference", tolerance.max_mean_score_difference),
+            ("mean_box_difference", tolerance.max_mean_box_difference),
         ]
         values = asdict(self)
         faults = [
@@ -90,18 +108,27 @@ class Report:
         return "\n".join(f"  {name:<22} {value:.6g}" for name, value in asdict(self).items())
 
 
-def compare(detector: Detector, model: Path, photographs: Sequence[Path] = ()) -> Report:
+def compare(
+    detector: Detector,
+    model: Path,
+    photographs: Sequence[Path] = (),
+    tolerance: Tolerance = FLOAT32,
+) -> Report:
     """How far the artifact at `model` is from `detector`.
 
     Args:
         detector: in evaluation mode, on the CPU.
         model: an ONNX file, without a manifest or with one.
         photographs: compared beside the made pictures; each in its own bucket.
+        tolerance: what counts as a match.
+
+    Raises:
+        DataError: a photograph cannot be decoded.
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(model), options, ["CPUExecutionProvider"])
-    detections, proposals, count = _Tally(), _Tally(), 0
+    detections, proposals, count = _Tally(tolerance), _Tally(tolerance), 0
     for images, sizes in _inputs(detector, photographs):
         with torch.inference_mode():
             expected = detector.detect(images, sizes)
@@ -130,9 +157,9 @@ def _report(images: int, detections: "_Tally", proposals: "_Tally") -> Report:
     )
 
 
-def require(report: Report) -> None:
+def require(report: Report, tolerance: Tolerance = FLOAT32) -> None:
     """Pass, or raise ParityError with what missed the gate and the whole report."""
-    faults = report.faults()
+    faults = report.faults(tolerance)
     if faults:
         raise ParityError(f"the graph does not answer as torch does: {'; '.join(faults)}\n{report}")
 
@@ -144,12 +171,7 @@ def _inputs(detector: Detector, photographs: Sequence[Path]) -> Iterator[tuple[T
     frames = [frame for frame in buckets if frame[0] != frame[1]] or buckets
     for turn, count in enumerate(BATCHES):
         yield _made_batch(count, frames[turn % len(frames)], generator)
-    for path in photographs:
-        image = read_image(path)
-        resize = detector.config.resize
-        size = resized_size((image.height, image.width), resize.short_side, resize.max_side)
-        frame = choose_bucket(size, resize.buckets)
-        yield letterbox(resize_image(image, size), frame)[None], torch.tensor([size])
+    yield from framed(photographs, detector.config.resize)
 
 
 def _made_batch(count: int, frame: Size, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -194,7 +216,8 @@ class _Boxes(NamedTuple):
 class _Tally:
     """Matches boxes of one kind, image by image, and sums up."""
 
-    def __init__(self) -> None:
+    def __init__(self, tolerance: Tolerance) -> None:
+        self.tolerance = tolerance
         self.compared = 0  # of torch and of the graph together
         self.matched = 0
         self.box_differences: list[Tensor] = []
@@ -203,9 +226,11 @@ class _Tally:
     def add(self, expected: _Boxes, got: _Boxes) -> None:
         """Pair the boxes that are the same; each stands in one pair at most, the best overlaps first."""
         same = expected.groups[:, None] == got.groups[None, :]
-        same &= (expected.scores[:, None] - got.scores[None, :]).abs() <= MAX_SCORE_DIFFERENCE
+        same &= (
+            expected.scores[:, None] - got.scores[None, :]
+        ).abs() <= self.tolerance.max_score_difference
         overlap = torch.where(same, box_iou(expected.boxes, got.boxes), 0.0)
-        pairs = torch.nonzero(overlap > MIN_IOU)
+        pairs = torch.nonzero(overlap > self.tolerance.min_iou)
         pairs = pairs[overlap[pairs[:, 0], pairs[:, 1]].argsort(descending=True, stable=True)]
         mine, theirs = _one_to_one(pairs)
         self.compared += len(expected.scores) + len(got.scores)

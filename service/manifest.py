@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 
 from service.errors import InvalidModel
 
-SCHEMA = 1
+SCHEMA = 2
 GRID = 32  # sides of a bucket are multiples of it: the stride of the backbone's last stage
 
 Size = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
@@ -71,17 +71,32 @@ class Weights(_Part):
     data: str
 
 
+class Gate(_Part):
+    """How the precision was judged before the file got its name.
+
+    Attributes:
+        kind: parity with torch, accuracy on a validation set, or off: nobody measured what int8 cost.
+        report: what the accuracy gate measured, in points of 100.
+        float_layers: the layers that int8 left in float32.
+    """
+
+    kind: Literal["parity", "accuracy", "off"]
+    report: dict[str, float]
+    float_layers: tuple[str, ...]
+
+
 class Manifest(_Part):
     """The manifest of one model file."""
 
-    schema_number: Literal[1] = Field(alias="schema")
+    schema_number: Literal[2] = Field(alias="schema")
     name: Name
     version: Name
     classes: tuple[Name, ...] = Field(min_length=1)
     levels: tuple[Level, ...] = Field(min_length=1)
     resize: ResizeRule
     buckets: tuple[Size, ...] = Field(min_length=1)
-    precision: Literal["float32"]
+    precision: Literal["float32", "float16", "int8"]
+    gate: Gate
     opset: int = Field(ge=1)
     thresholds: Thresholds
     max_detections: int = Field(ge=1)

@@ -76,7 +76,7 @@ tiny (uint8[N, 3, H, W] images, int64[N, 2] sizes) => (
 """
 
 MANIFEST: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "name": "tiny",
     "version": "0123456789ab",
     "classes": ["cat", "dog", "bird"],
@@ -89,6 +89,7 @@ MANIFEST: dict[str, Any] = {
     },
     "buckets": [[32, 64], [64, 32], [32, 96], [96, 32]],
     "precision": "float32",
+    "gate": {"kind": "parity", "report": {}, "float_layers": []},
     "opset": 18,
     "thresholds": {"score": 0.05, "nms": 0.5, "proposal_nms": 0.7},
     "max_detections": 4,
