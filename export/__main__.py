@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from export.accuracy import AccuracyError
-from export.artifact import Order, Outcome, write_artifact
+from export.artifact import Order, Outcome, UnfitDetector, write_artifact
 from export.manifest import Provenance
 from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (ParityError, AccuracyError) as error:
         print(f"fpn-export: {options.out} not written: {error}", file=sys.stderr)
         return 1
-    except (CheckpointError, DataError, OptionError, OSError) as error:
+    except (CheckpointError, DataError, OptionError, OSError, UnfitDetector) as error:
         print(f"fpn-export: {reason(error)}", file=sys.stderr)
         return 2
     _tell(outcome)

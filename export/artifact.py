@@ -21,11 +21,16 @@ from export.parity import FLOAT16, ParityError, Report, compare, require
 from export.photographs import framed
 from export.quantize import Quantizer
 from model.detector import Detector
+from model.fpn import LEVELS
 
 logger = logging.getLogger(__name__)
 
 # How many of the most sensitive layers stay in float32, tried in this order until the accuracy gate passes.
 KEPT = (0, 4, 8, 16, 24, 32, 48)
+
+
+class UnfitDetector(ValueError):
+    """A detector that can be trained and evaluated, but that no artifact can hold; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -152,10 +157,17 @@ def _accurate_int8(
         {"images": images.numpy(), "sizes": sizes.numpy()}
         for images, sizes in framed(order.calibration, detector.config.resize)
     ]
-    quantizer = Quantizer(model, feeds)
-    if order.evaluation is None:
-        return quantizer.quantised(), Judgement("off")
-    gate = AccuracyGate.of(model, detector, order.evaluation)
+    with Quantizer(model, feeds) as quantizer:
+        if order.evaluation is None:
+            return quantizer.quantised(), Judgement("off")
+        gate = AccuracyGate.of(model, detector, order.evaluation)
+        return _least_kept(quantizer, gate, detector)
+
+
+def _least_kept(
+    quantizer: Quantizer, gate: AccuracyGate, detector: Detector
+) -> tuple[onnx.ModelProto, Judgement]:
+    """The first of the int8 models, with ever more layers in float32, that passes the gate."""
     sensitive: list[str] = []
     for count in KEPT:
         if count and not sensitive:

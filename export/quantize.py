@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import onnx
@@ -38,7 +38,7 @@ MEASURED = 4
 
 
 class Quantizer:
-    """Makes int8 models of one float32 model; its photographs are looked at once.
+    """Makes int8 models of one float32 model; its photographs are looked at once. A context manager.
 
     Args:
         model: the float32 graph.
@@ -51,6 +51,14 @@ class Quantizer:
         self._folder = TemporaryDirectory()
         self.network = Network(model)
         self._quantise(model, self.network.nodes)  # takes the ranges of all tensors, and keeps them
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Removes what it keeps in files."""
+        self._folder.cleanup()
 
     def quantised(self, kept: Sequence[str] = ()) -> onnx.ModelProto:
         """The model with its network in int8, the layers `kept` in float32."""

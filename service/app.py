@@ -1,6 +1,7 @@
 """The only place that assembles: settings in, application out. No logic lives here."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -24,6 +25,8 @@ from service.openapi import DESCRIPTION
 from service.routes import router
 from service.settings import Settings
 
+log = logging.getLogger(__name__)
+
 
 def create_app(settings: Settings) -> FastAPI:
     """The application, with its model loaded; warming up begins when it is started.
@@ -35,6 +38,11 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics()
     engine = Engine(settings.model, settings.device, settings.threads, gpu_options(settings))
     manifest = engine.manifest
+    if manifest.gate.kind == "off":
+        log.warning(
+            "%s: nobody measured what int8 costs this model: it was exported unjudged",
+            settings.model,
+        )
     metrics.model_info.labels(
         manifest.name, manifest.version, manifest.precision, engine.provider
     ).set(1)

@@ -22,8 +22,8 @@ def test_a_manifest_comes_back_as_it_was_written() -> None:
 
 
 def test_a_newer_schema_says_to_upgrade_the_server() -> None:
-    with pytest.raises(InvalidModel, match="reads manifest schema 1, got 2: upgrade the server"):
-        read_manifest(changed(schema=2))
+    with pytest.raises(InvalidModel, match="reads manifest schema 2, got 3: upgrade the server"):
+        read_manifest(changed(schema=3))
 
 
 @pytest.mark.parametrize("schema", [0, "1", None, []])
@@ -46,7 +46,7 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
         ({"classes": ["cat", "cat"]}, "class cat is there twice"),
         ({"classes": ["cat", ""]}, "classes.1"),
         ({"classes": "cat"}, "classes"),
-        ({"precision": "float16"}, "precision"),
+        ({"precision": "int4"}, "precision"),
         ({"max_detections": "100"}, "max_detections"),
         ({"buckets": [[32, 70], [96, 32]]}, r"bucket \[32, 70\]: expected multiples of 32"),
         ({"buckets": [[32, 96]]}, "no bucket holds an image of 80 x 32"),
