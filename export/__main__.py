@@ -22,7 +22,7 @@ class OptionError(ValueError):
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0, 1 if the artifact misses its gate, 2 for input that cannot be used."""
     options = _parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    _say_progress()
     try:
         order = _order(options)
         detector = load_detector(options.checkpoint)
@@ -43,6 +43,12 @@ def main(arguments: list[str] | None = None) -> int:
     _tell(outcome)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, {provenance.name}")
     return 0
+
+
+def _say_progress() -> None:
+    """Shows what export/ logs, and of the libraries that it uses only warnings: they tell of every node."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("export").setLevel(logging.INFO)
 
 
 def _tell(outcome: Outcome) -> None:
