@@ -36,7 +36,13 @@ def create_app(settings: Settings) -> FastAPI:
     """
     prepare_pillow()
     metrics = Metrics()
-    engine = Engine(settings.model, settings.device, settings.threads, gpu_options(settings))
+    engine = Engine(
+        settings.model,
+        settings.device,
+        settings.threads,
+        spinning=settings.spinning,
+        gpu=gpu_options(settings),
+    )
     manifest = engine.manifest
     if manifest.gate.kind == "off":
         log.warning(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from itertools import product
 from math import prod
 from time import perf_counter
 from typing import Protocol
@@ -41,8 +42,12 @@ class Model(Protocol):
 
     manifest: Manifest
 
-    def run(self, images: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Outputs:
-        """The outputs for uint8 [N, 3, H, W] with content int64 [N, 2]."""
+    @property
+    def device(self) -> str:
+        """What it runs on: cpu, or the name of a GPU's provider."""
+
+    def run(self, frames: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]) -> Outputs:
+        """The outputs for N frames uint8 [3, H, W] with content (height, width)."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +76,9 @@ class Detector:
         self.metrics = metrics
         self._timeout_s = settings.timeout_s
         self._framing = Framing(model.manifest.resize, model.manifest.buckets, settings.max_pixels)
-        self._shapes = [
-            (bucket, size)
-            for bucket in model.manifest.buckets
-            for size in sorted({1, settings.max_batch})
-        ]
+        self._shapes = list(
+            product(model.manifest.buckets, sizes_to_warm(model.device, settings.max_batch))
+        )
         self._made = perf_counter()
         self._draining = False
         self._broken = False
@@ -129,7 +132,7 @@ class Detector:
         return elapsed_s * (len(self._shapes) - done) / max(1, done)
 
     async def warm_up(self) -> None:
-        """Runs every bucket alone and as a full batch, so that no request meets a shape first."""
+        """Runs every bucket in every batch size whose first run would be slow."""
         loop = asyncio.get_running_loop()
         for bucket, size in self._shapes:
             await loop.run_in_executor(self._engine_thread, self._run_empty, bucket, size)
@@ -238,20 +241,19 @@ class Detector:
     def _run_batch(self, bucket: Size, frames: Sequence[Frame]) -> list[Outputs]:
         """The outputs of each frame, all of one bucket. Runs in the engine thread."""
         began = perf_counter()
-        images = np.stack([frame.pixels for frame in frames])  # N * (3, H, W) -> (N, 3, H, W)
-        sizes = np.array([frame.content for frame in frames], np.int64)
-        outputs = self._run_checked(images, sizes)
-        filled = int(sizes.prod(axis=1).sum()) / (len(frames) * prod(bucket))
+        sizes = [frame.content for frame in frames]
+        outputs = self._run_checked([frame.pixels for frame in frames], sizes)
+        filled = sum(map(prod, sizes)) / (len(frames) * prod(bucket))
         self.metrics.observe_batch(len(frames), 1 - filled, perf_counter() - began)
         return [outputs[index] for index in range(len(outputs.counts))]
 
-    def _run_checked(self, images: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Outputs:
+    def _run_checked(self, frames: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]) -> Outputs:
         """The model's outputs; when it fails, notes whether the images or the model are to blame.
 
         A CUDA error, for one, makes every later run of the process fail.
         """
         try:
-            outputs = self._model.run(images, sizes)
+            outputs = self._model.run(frames, sizes)
         except Exception:
             self._broken = True
             self._run_empty(*self._shapes[0])
@@ -262,5 +264,13 @@ class Detector:
 
     def _run_empty(self, bucket: Size, size: int) -> None:
         """Runs a batch of black frames."""
-        images = np.zeros((size, 3, *bucket), np.uint8)
-        self._model.run(images, np.array([bucket] * size, np.int64))
+        self._model.run([np.zeros((3, *bucket), np.uint8)] * size, [bucket] * size)
+
+
+def sizes_to_warm(device: str, max_batch: int) -> list[int]:
+    """The batch sizes to run before the first request.
+
+    A GPU chooses algorithms and allocates for every shape that it meets. On the CPU a size that is met
+    for the first time was no slower: see docs/decisions/0002-engine-threads.md.
+    """
+    return sorted({1, max_batch}) if device == "cpu" else list(range(1, max_batch + 1))

@@ -35,6 +35,9 @@ class Settings(BaseSettings):
     threads: int = Field(
         0, description="CPU threads of one inference, 0 or more (0 = all cores)", ge=0, le=1024
     )
+    spinning: bool = Field(
+        False, description="whether inference threads keep their cores busy while they wait, 1 or 0"
+    )
     conv_search: Literal["heuristic", "exhaustive", "default"] = Field(
         "heuristic",
         description="how cuDNN's algorithms are chosen on CUDA: heuristic, exhaustive or default",

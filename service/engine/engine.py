@@ -3,29 +3,40 @@
 Dimensions: N images of a batch, H x W of its frame.
 """
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from service.engine.buffers import Buffers, Frames, Sizes, cuda_runtime, page_lock
 from service.engine.placement import Placement, check_placement, read_placement
-from service.engine.providers import DEVICES, Device, GpuOptions
-from service.engine.session import open_session
+from service.engine.providers import CPU, DEVICES, Device, GpuOptions
+from service.engine.session import CpuOptions, open_session
 from service.errors import InvalidModel
 from service.manifest import Manifest, read_manifest
 from service.tensors import INPUTS, OUTPUTS, Outputs
 
-NO_GPU_OPTIONS = GpuOptions()
+GPU_DEFAULTS = GpuOptions()
 
 
 class Engine:
     """A loaded model. `run` is for one thread at a time."""
 
     def __init__(
-        self, path: Path, device: Device, threads: int, gpu: GpuOptions = NO_GPU_OPTIONS
+        self,
+        path: Path,
+        device: Device,
+        threads: int,
+        *,
+        spinning: bool = False,
+        gpu: GpuOptions = GPU_DEFAULTS,
     ) -> None:
         """Loads the model at `path` for `device` with `threads` CPU threads (0 = all cores).
+
+        `spinning` keeps the cores of waiting threads busy: faster alone, slower beside other work.
 
         Raises:
             InvalidModel: the file is missing, broken, not ours, or `device` cannot be had.
@@ -33,7 +44,7 @@ class Engine:
         if not path.is_file():
             found = "not a file" if path.exists() else "no such file"
             raise InvalidModel(f"{path}: {found}; expected a model that fpn-export wrote")
-        self._session = open_session(path, device, threads, gpu)
+        self._session = open_session(path, device, CpuOptions(threads, spinning), gpu)
         self.provider: str = self._session.get_providers()[0]
         self.placement: Placement = read_placement(self._session)
         try:
@@ -43,16 +54,25 @@ class Engine:
             check_placement(self.placement, self.provider)
         except InvalidModel as error:
             raise InvalidModel(f"{path}: {error.detail}") from error
+        self._buffers = Buffers(self._session, _page_lock_of(self.provider))
 
     @property
     def device(self) -> str:
         """The device that the model runs on: cpu, cuda or tensorrt."""
         return DEVICES[self.provider]
 
-    def run(self, images: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Outputs:
-        """The outputs for frames uint8 [N, 3, H, W] with content int64 [N, 2] (height, width)."""
-        values = self._session.run(list(OUTPUTS), {"images": images, "sizes": sizes})
-        return Outputs(*values)
+    def run(self, frames: Frames, sizes: Sizes) -> Outputs:
+        """The outputs for N frames uint8 [3, H, W] of one size; `sizes`: (height, width) of each content.
+
+        The frames are copied once, into the memory that the session reads.
+        """
+        _, height, width = frames[0].shape
+        return self._buffers.binding(len(frames), (height, width)).run(frames, sizes)
+
+
+def _page_lock_of(provider: str) -> Callable[[NDArray[np.uint8]], object] | None:
+    runtime = None if provider == CPU else cuda_runtime(ort.cuda_version)
+    return None if runtime is None else partial(page_lock, runtime=runtime)
 
 
 def _manifest_of(session: ort.InferenceSession) -> Manifest:

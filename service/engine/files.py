@@ -14,8 +14,6 @@ from statistics import median
 from time import perf_counter
 from typing import TypeVar
 
-import numpy as np
-
 from service.detections import Detected, Wanted, detected
 from service.engine.engine import Engine
 from service.errors import ServiceError
@@ -118,9 +116,8 @@ def _detect(engine: Engine, batch: list[Reading], plan: Plan) -> Iterator[Answer
 
 
 def _run(engine: Engine, batch: list[Reading]) -> Outputs:
-    images = np.stack([reading.frame.pixels for reading in batch])  # N * (3, H, W) -> (N, 3, H, W)
-    sizes = np.array([reading.frame.content for reading in batch], np.int64)
-    return engine.run(images, sizes)
+    frames = [reading.frame for reading in batch]
+    return engine.run([frame.pixels for frame in frames], [frame.content for frame in frames])
 
 
 def _timed(work: Callable[[], Result], repeat: int) -> tuple[Result, float]:

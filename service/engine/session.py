@@ -2,6 +2,7 @@
 
 import logging
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,23 @@ LACKS = re.compile(
 )
 
 
-def open_session(path: Path, device: Device, threads: int, gpu: GpuOptions) -> ort.InferenceSession:
+@dataclass(frozen=True)
+class CpuOptions:
+    """How ONNX Runtime uses the cores.
+
+    Attributes:
+        threads: of one run; 0 for all cores.
+        spinning: whether threads that wait for work keep their core busy. It makes full batches
+            faster on idle cores, and takes from the threads that decode where there are none.
+    """
+
+    threads: int = 0
+    spinning: bool = False
+
+
+def open_session(
+    path: Path, device: Device, cpu: CpuOptions, gpu: GpuOptions
+) -> ort.InferenceSession:
     """The session on `device`; auto is CUDA where ONNX Runtime has it and it loads, else the CPU.
 
     Raises:
@@ -42,10 +59,10 @@ def open_session(path: Path, device: Device, threads: int, gpu: GpuOptions) -> o
     ort.set_default_logger_severity(FATAL)
     provider = provider_for(device, ort.get_available_providers())
     if provider == CPU:
-        return _open(path, [CPU], threads)
+        return _open(path, [CPU], cpu)
     preload()
     try:
-        session, raised = _open(path, with_options(provider, gpu), threads), None
+        session, raised = _open(path, with_options(provider, gpu), cpu), None
     except InvalidModel as error:
         session, raised = None, error.detail
     if session is not None and provider in session.get_providers():
@@ -54,12 +71,13 @@ def open_session(path: Path, device: Device, threads: int, gpu: GpuOptions) -> o
     if device != "auto":
         raise InvalidModel(f"the device is to be {device}, but {provider} cannot be used: {why}")
     log.warning("%s cannot be used, running on the CPU: %s", provider, why)
-    return session or _open(path, [CPU], threads)
+    return session or _open(path, [CPU], cpu)
 
 
-def _open(path: Path, providers: list[Any], threads: int) -> ort.InferenceSession:
+def _open(path: Path, providers: list[Any], cpu: CpuOptions) -> ort.InferenceSession:
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = cpu.threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", str(int(cpu.spinning)))
     options.log_severity_level = FATAL
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:

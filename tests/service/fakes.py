@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.engine.engine import Engine
+from service.image import Size
 from service.tensors import Outputs
 
 
@@ -51,13 +52,13 @@ class GatedModel(Gate):
         self.is_broken = False
         self._engine = engine
 
-    def run(self, images: NDArray[np.uint8], sizes: NDArray[np.int64]) -> Outputs:
+    def run(self, frames: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]) -> Outputs:
         """The engine's outputs, or an error when broken."""
-        self.sizes.append(len(images))
+        self.sizes.append(len(frames))
         self.passed()
         if self.is_broken:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return self._engine.run(images, sizes)
+        return self._engine.run(frames, sizes)
 
 
 class Runs(Gate):

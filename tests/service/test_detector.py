@@ -33,10 +33,11 @@ POISON = (255, 0, 13)
 
 @asynccontextmanager
 async def detecting(
-    path: Path, warm: bool = True, **changes: Any
+    path: Path, warm: bool = True, device: str = "cpu", **changes: Any
 ) -> AsyncIterator[tuple[Detector, GatedModel]]:
     settings = small_settings(path, **changes)
     model = GatedModel(Engine(path, "cpu", 1))
+    model.device = device
     detector = Detector(model, settings, Metrics())
     if warm:
         await detector.warm_up()
@@ -122,6 +123,16 @@ async def test_warming_up_runs_every_bucket_alone_and_full_and_then_it_is_ready(
         assert detector.not_ready is None
         assert detector.warmed_sizes() == dict.fromkeys(detector.manifest.buckets, [1, 4])
     assert model.sizes == [1, 4] * 4
+
+
+async def test_a_gpu_runs_every_bucket_in_every_batch_size_before_it_is_ready(
+    tiny_path: Path,
+) -> None:
+    async with detecting(tiny_path, warm=False, device="cuda") as (detector, model):
+        await detector.warm_up()
+        sizes = [1, 2, 3, 4]
+        assert detector.warmed_sizes() == dict.fromkeys(detector.manifest.buckets, sizes)
+    assert model.sizes == sizes * 4
 
 
 async def test_draining_takes_no_more(tiny_path: Path) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from service.engine.placement import check_placement, count_nodes, read_placement
 from service.engine.providers import CPU, CUDA, TENSORRT, GpuOptions
-from service.engine.session import open_session
+from service.engine.session import CpuOptions, open_session
 from service.errors import InvalidModel
 
 
@@ -47,7 +47,7 @@ def test_on_the_cpu_everything_may_run_on_the_cpu() -> None:
 
 
 def test_a_session_says_where_its_nodes_run(tiny_path: Path) -> None:
-    placement = read_placement(open_session(tiny_path, "cpu", 1, GpuOptions()))
+    placement = read_placement(open_session(tiny_path, "cpu", CpuOptions(1), GpuOptions()))
     assert list(placement) == [CPU]
     # The graph of tiny_model.py; the shapes of its constants are not folded into fewer nodes.
     assert {op: placement[CPU][op] for op in ("Slice", "Loop", "ReduceMax", "Unsqueeze")} == {

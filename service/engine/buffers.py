@@ -1,0 +1,105 @@
+"""The memory that a session reads frames from: allocated once, and bound to it shape by shape.
+
+A batch is laid straight into it, so no array is stacked first and none is allocated for a run. On CUDA
+it is page-locked, so that the copy to the GPU needs no second copy on the host.
+
+Dimensions: N images of a batch, H x W of its frame.
+"""
+
+import ctypes
+import logging
+import weakref
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from service.tensors import OUTPUTS, Outputs
+
+log = logging.getLogger(__name__)
+
+Size = tuple[int, int]
+Block = NDArray[np.uint8]
+Frames = Sequence[Block] | Block
+Sizes = Sequence[Size] | NDArray[np.int64]
+
+
+class Binding:
+    """A session's inputs and outputs for batches of one shape."""
+
+    def __init__(self, session: ort.InferenceSession, pixels: Block) -> None:
+        """Binds uint8 [N, 3, H, W] `pixels`, which the session reads where they are."""
+        self._session = session
+        self._pixels = pixels
+        self._sizes = np.zeros((len(pixels), 2), np.int64)
+        self._io = session.io_binding()
+        self._io.bind_cpu_input("images", self._pixels)
+        self._io.bind_cpu_input("sizes", self._sizes)
+        for name in OUTPUTS:
+            self._io.bind_output(name, "cpu")
+
+    def run(self, frames: Frames, sizes: Sizes) -> Outputs:
+        """The outputs for N frames uint8 [3, H, W] and their content; nobody writes to them later."""
+        for index, frame in enumerate(frames):
+            self._pixels[index] = frame
+        self._sizes[:] = sizes
+        self._session.run_with_iobinding(self._io)
+        return Outputs(*self._io.copy_outputs_to_cpu())
+
+
+class Buffers:
+    """The bindings of one session, whose pixels share one block: only one shape runs at a time.
+
+    The block grows to the largest batch that has run. `page_lock` is called with every block.
+    """
+
+    def __init__(
+        self, session: ort.InferenceSession, page_lock: Callable[[Block], object] | None = None
+    ) -> None:
+        self._session = session
+        self._page_lock = page_lock
+        self._block: Block = np.zeros(0, np.uint8)
+        self._bindings: dict[tuple[int, Size], Binding] = {}
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the block."""
+        return self._block.nbytes
+
+    def binding(self, count: int, frame: Size) -> Binding:
+        """The binding for `count` frames of size `frame`."""
+        nbytes = count * 3 * prod(frame)
+        if nbytes > self._block.nbytes:
+            self._bindings.clear()  # they hold the block that goes
+            self._block = np.zeros(nbytes, np.uint8)
+            if self._page_lock is not None:
+                self._page_lock(self._block)
+        key = (count, frame)
+        if key not in self._bindings:
+            pixels = self._block[:nbytes].reshape(count, 3, *frame)
+            self._bindings[key] = Binding(self._session, pixels)
+        return self._bindings[key]
+
+
+def cuda_runtime(cuda_version: str) -> Any:
+    """The CUDA runtime library of `cuda_version` (13.0, say); None where it cannot be loaded."""
+    try:
+        return ctypes.CDLL(f"libcudart.so.{cuda_version.partition('.')[0]}")
+    except OSError as error:
+        log.info("the frames' memory is not page-locked: %s", error)
+        return None
+
+
+def page_lock(block: Block, runtime: Any) -> bool:
+    """Locks the pages of `block` for as long as it lives. False, and no harm done, when CUDA will not."""
+    address, nbytes = ctypes.c_void_p(block.ctypes.data), ctypes.c_size_t(block.nbytes)
+    code = runtime.cudaHostRegister(address, nbytes, ctypes.c_uint(0))
+    if code != 0:
+        runtime.cudaGetLastError()  # clears it: onnxruntime would take it for an error of its own
+        log.info("the frames' memory is not page-locked: CUDA error %d", code)
+        return False
+    weakref.finalize(block, runtime.cudaHostUnregister, address).atexit = False
+    return True
