@@ -13,7 +13,7 @@ OUT ?= $(dir $(CHECKPOINT))model.onnx
 ifeq ($(CHECKPOINT),$(DEFAULT_CHECKPOINT))
 EXPORT_FLAGS ?= --name voc-mobilenetv2-fpn \
 	--license 'research use: the terms of the photographs, see MODEL_CARD.md' \
-	--data 'Pascal VOC 2007 and 2012 (part), COCO 2017 (178 images)' \
+	--trained-on 'Pascal VOC 2007 and 2012 (part), COCO 2017 (178 images)' \
 	--accuracy deploy/models/default/accuracy.json --images docs
 endif
 

@@ -8,11 +8,15 @@ from pathlib import Path
 
 from export.accuracy import AccuracyError
 from export.artifact import Order, Outcome, UnfitDetector, write_artifact
+from export.buckets import BucketError, add_bucket_options, rebucket
 from export.manifest import Provenance
 from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
 from model.annotations import DataError, reason
 from model.checkpoint import CheckpointError, load_detector
+
+# What is wrong with the input, not with the artifact.
+REFUSED = (BucketError, CheckpointError, DataError, OSError, UnfitDetector)
 
 
 class OptionError(ValueError):
@@ -26,18 +30,20 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         order = _order(options)
         detector = load_detector(options.checkpoint)
+        if chosen := rebucket(detector, options):
+            print(chosen)
         provenance = Provenance(
             name=options.name or options.checkpoint.resolve().parent.name,
             version=options.version,
             license=options.license,
-            data=options.data,
+            data=options.trained_on,
             accuracy=_accuracy(options.accuracy),
         )
         outcome = write_artifact(detector, options.out, provenance, order)
     except (ParityError, AccuracyError) as error:
         print(f"fpn-export: {options.out} not written: {error}", file=sys.stderr)
         return 1
-    except (CheckpointError, DataError, OptionError, OSError, UnfitDetector) as error:
+    except (*REFUSED, OptionError) as error:
         print(f"fpn-export: {reason(error)}", file=sys.stderr)
         return 2
     _tell(outcome)
@@ -71,12 +77,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--name", default="", help="of the model (default: the run's folder)")
     parser.add_argument("--version", default="", help="default: a digest of the weights")
     parser.add_argument("--license", default="", help="of the weights, for the manifest")
-    parser.add_argument("--data", default="", help="what the weights were trained on")
+    parser.add_argument("--trained-on", default="", help="what data, for the manifest")
     parser.add_argument("--accuracy", type=Path, help="JSON of fpn-eval --json, for the manifest")
     parser.add_argument(
         "--images", type=Path, help="folder of photographs to compare on, beside made pictures"
     )
     _add_precision(parser)
+    add_bucket_options(parser)
     return parser
 
 

@@ -1,0 +1,79 @@
+"""The artifact's buckets: the checkpoint's, or chosen for the pictures that are to be served.
+
+--buckets auto                     the default frames of the checkpoint's resize rule
+--buckets auto --data COCO_JSON    the few frames that pad the pictures of this data set least
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from model.annotations import read_document
+from model.buckets import best_buckets, padding_share
+from model.detector import Detector
+from model.transforms import Size, default_buckets
+
+MAX_BUCKETS = 6  # each costs warm-up, and parts what arrives into batches of its own
+
+
+class BucketError(ValueError):
+    """Options that do not go together."""
+
+
+def add_bucket_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that `rebucket` follows."""
+    group = parser.add_argument_group("buckets", "the frames of the artifact")
+    group.add_argument(
+        "--buckets", choices=["auto"], help="choose them (default: the checkpoint's)"
+    )
+    group.add_argument(
+        "--data", type=Path, metavar="COCO_JSON", help="choose them for its pictures"
+    )
+    group.add_argument(
+        "--max-buckets", type=int, metavar="N", help=f"at most so many (default {MAX_BUCKETS})"
+    )
+
+
+def rebucket(detector: Detector, options: argparse.Namespace) -> str:
+    """Give `detector` the buckets that the options ask for; lines that tell what they are, or none.
+
+    Raises:
+        BucketError: the options do not go together.
+        DataError: the COCO json cannot be read.
+    """
+    for name, needed in (("data", "buckets"), ("max_buckets", "data")):
+        if getattr(options, name) is not None and getattr(options, needed) is None:
+            flag, other = (f"--{word.replace('_', '-')}" for word in (name, needed))
+            raise BucketError(f"{flag} is of use only with {other}; give both or neither")
+    if options.buckets is None:
+        return ""
+    most = MAX_BUCKETS if options.max_buckets is None else options.max_buckets
+    if most < 1:
+        raise BucketError(f"--max-buckets: expected 1 or more, got {most}")
+    rule = detector.config.resize
+    sides = (rule.short_side, rule.max_side)
+    chosen = default = default_buckets(*sides)
+    lines = []
+    if options.data is not None:
+        sizes = [(image.height, image.width) for image in read_document(options.data).images]
+        if not sizes:
+            raise BucketError(
+                f"--data {options.data}: expected a file with images, found none there"
+            )
+        chosen = best_buckets(sizes, *sides, most)
+        lines = [
+            f"padding of the {len(sizes)} pictures of {options.data}, as a share of their frames:",
+            _line("default buckets", default, padding_share(sizes, *sides, default)),
+            _line("chosen buckets", chosen, padding_share(sizes, *sides, chosen)),
+        ]
+    detector.config = replace(detector.config, resize=replace(rule, buckets=chosen))
+    return "\n".join([*lines, f"buckets, height x width: {_listed(chosen)}"])
+
+
+def _line(name: str, buckets: Sequence[Size], share: float) -> str:
+    return f"  {name:<16} {100 * share:5.1f} %  ({len(buckets)} of them)"
+
+
+def _listed(buckets: Sequence[Size]) -> str:
+    return ", ".join(f"{height}x{width}" for height, width in buckets)

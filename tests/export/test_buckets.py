@@ -1,0 +1,105 @@
+import argparse
+import json
+from pathlib import Path
+
+import pytest
+
+from export.__main__ import main
+from export.buckets import BucketError, add_bucket_options, rebucket
+from export.manifest import manifest
+from model.annotations import DataError
+from model.checkpoint import save_checkpoint
+from model.config import DetectorConfig
+from model.config_file import from_mapping
+from model.detector import Detector
+from model.transforms import default_buckets
+from tests.conftest import PROVENANCE
+from tests.detectors import FRAMES, small_detector
+
+WIDE_PICTURES = [(60, 80), (66, 88), (30, 90)]  # (height, width); 3:1 has no default bucket
+
+
+def options(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_bucket_options(parser)
+    return parser.parse_args(arguments)
+
+
+def coco_json(path: Path, sizes: list[tuple[int, int]]) -> Path:
+    images = [
+        {"id": number, "file_name": f"{number}.jpg", "height": height, "width": width}
+        for number, (height, width) in enumerate(sizes)
+    ]
+    path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def wide_rule() -> Detector:
+    """A detector whose rule gives more sizes than it has buckets for by default."""
+    values = {
+        "resize": {"short_side": 64, "max_side": 320, "buckets": ((320, 320),)},
+        "backbone": {"name": "resnet18", "weights": "none"},
+        "pyramid": {"channels": 8},
+        "roi": {"fc_channels": 8},
+    }
+    return Detector(from_mapping(DetectorConfig, values, "test"), ("cat",)).eval()
+
+
+def test_without_the_option_the_buckets_are_the_checkpoints(detector: Detector) -> None:
+    assert rebucket(detector, options()) == ""
+    assert detector.config.resize.buckets == FRAMES
+
+
+def test_without_data_the_buckets_are_the_rules_default(wide_rule: Detector) -> None:
+    assert "64x320" in rebucket(wide_rule, options("--buckets", "auto"))
+    assert wide_rule.config.resize.buckets == default_buckets(64, 320)
+
+
+def test_chosen_buckets_are_in_the_manifest_and_what_they_save_is_told(
+    wide_rule: Detector, tmp_path: Path
+) -> None:
+    data = coco_json(tmp_path / "data.json", WIDE_PICTURES)
+    more = ["--buckets", "auto", "--data", str(data), "--max-buckets", "4"]
+    told = rebucket(wide_rule, options(*more)).splitlines()
+    buckets = manifest(wide_rule, PROVENANCE, {})["buckets"]
+    assert buckets == [[64, 96], [64, 192], [64, 320], [320, 64]]
+    assert told[0].startswith("padding of the 3 pictures")
+    default, chosen = (float(line.split()[2]) for line in told[1:3])
+    assert chosen < default
+    assert told[3].endswith("64x96, 64x192, 64x320, 320x64")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data", "a.json"], "--data is of use only with --buckets"),
+        (["--buckets", "auto", "--max-buckets", "3"], "--max-buckets is of use only with --data"),
+        (["--buckets", "auto", "--data", "a.json", "--max-buckets", "0"], "expected 1 or more"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(
+    detector: Detector, arguments: list[str], message: str
+) -> None:
+    with pytest.raises(BucketError, match=message):
+        rebucket(detector, options(*arguments))
+
+
+def test_data_without_pictures_is_refused(detector: Detector, tmp_path: Path) -> None:
+    data = coco_json(tmp_path / "data.json", [])
+    with pytest.raises(BucketError, match="found none there"):
+        rebucket(detector, options("--buckets", "auto", "--data", str(data)))
+    data.write_text("[]")
+    with pytest.raises(DataError, match="not a COCO file"):
+        rebucket(detector, options("--buckets", "auto", "--data", str(data)))
+
+
+def test_the_command_says_in_one_line_what_is_wrong_with_the_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "model.pt", small_detector())
+    arguments = [str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]
+    assert main([*arguments, "--buckets", "auto", "--data", str(tmp_path / "none.json")]) == 2
+    assert capsys.readouterr().err == (
+        f"fpn-export: {tmp_path / 'none.json'}: cannot be read: No such file or directory\n"
+    )
