@@ -39,7 +39,7 @@ from model.batches import Batch, TrainingSet, plan_epoch, training_loader
 from model.coco import CocoDataset
 from model.config import DetectorConfig, TrainConfig
 from model.config_file import ConfigError, load_config
-from model.detector import MEAN, STD, Detector
+from model.detector import Detector
 from model.trainer import Trainer
 
 CONFIG = Path("model/configs/voc-mobilenetv2.toml")
@@ -113,8 +113,8 @@ def _peer_network(config: DetectorConfig, num_classes: int) -> FasterRCNN:
         BackboneWithFPN(features, TAPS, TAP_CHANNELS, channels, LastLevelMaxPool()),
         min_size=config.resize.short_side,
         max_size=config.resize.max_side,
-        image_mean=MEAN,
-        image_std=STD,
+        image_mean=config.pixels.mean,
+        image_std=config.pixels.std,
         rpn_anchor_generator=AnchorGenerator(
             tuple((int(size),) for size in config.anchors.sizes), 5 * (config.anchors.ratios,)
         ),
@@ -214,7 +214,7 @@ def _batches(config: TrainConfig, dataset: CocoDataset, count: int) -> list[Batc
     full = [batch for batch in plan if len(batch) == config.schedule.batch_size]
     if len(full) < count:
         raise DataError(f"expected pictures for {count} batches, got {len(full)}; lower --rounds")
-    training_set = TrainingSet(dataset, resize.short_side, resize.max_side)
+    training_set = TrainingSet(dataset, resize)
     return [batch for batch in training_loader(training_set, full[:count], 0)]
 
 

@@ -73,8 +73,8 @@ def manifest(
         "resize": {
             "short_side": config.resize.short_side,
             "max_side": config.resize.max_side,
-            "rounding": "round",
-            "interpolation": "pillow-bilinear",
+            "rounding": config.resize.rounding,
+            "interpolation": config.resize.interpolation,
         },
         "buckets": [list(frame) for frame in config.resize.buckets],
         "precision": precision,

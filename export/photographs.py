@@ -75,9 +75,12 @@ def framed(paths: Sequence[Path], resize: ResizeConfig) -> Iterator[tuple[Tensor
             image = read_image(path)
         except UnreadableImage as error:
             raise DataError(f"a photograph cannot be decoded: {error}") from error
-        size = resized_size((image.height, image.width), resize.short_side, resize.max_side)
+        size = resized_size(
+            (image.height, image.width), resize.short_side, resize.max_side, resize.rounding
+        )
+        resized = resize_image(image, size, resize.interpolation)
         frame = choose_bucket(size, resize.buckets)
-        yield letterbox(resize_image(image, size), frame)[None], torch.tensor([size])
+        yield letterbox(resized, frame)[None], torch.tensor([size])
 
 
 def _beside(json: Path) -> Path:

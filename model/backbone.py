@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision import models as networks
+from torchvision.models.resnet import Bottleneck
 
 from model.config import BackboneConfig
 from model.torch_file import UnreadableFile, read_torch_file
@@ -172,6 +173,11 @@ def build_backbone(config: BackboneConfig) -> Backbone:
         WeightsError: the weights cannot be read or downloaded, or belong to another network.
     """
     network = _network(config)
+    if config.stride_in == "1x1":
+        _stride_in_1x1(network)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eps = config.norm_epsilon
     fold_frozen_norms(network)
     if config.name == "mobilenet_v2":
         features = network.get_submodule("features")
@@ -196,6 +202,12 @@ def fold_frozen_norms(module: nn.Module) -> None:
             setattr(module, next_name, nn.Identity())
     for child in module.children():
         fold_frozen_norms(child)
+
+
+def _stride_in_1x1(network: nn.Module) -> None:
+    for block in network.modules():
+        if isinstance(block, Bottleneck):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
 
 
 def _network(config: BackboneConfig) -> nn.Module:

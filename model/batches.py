@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from model.coco import CocoDataset
+from model.input_config import ResizeConfig
 from model.proposals import ProposalSet
 from model.transforms import (
     Size,
@@ -145,8 +146,7 @@ class TrainingSet(Dataset[Sample]):
 
     Args:
         dataset: what is drawn from.
-        short_side: the resize rule's short side.
-        max_side: the longest side that goes with it; another short side scales it along.
+        resize: the rule; another short side than its own scales the longest side along.
         proposals: of the pictures, to go with them; None where a stage makes its own.
         count: the best so many of each picture's.
     """
@@ -154,14 +154,12 @@ class TrainingSet(Dataset[Sample]):
     def __init__(
         self,
         dataset: CocoDataset,
-        short_side: int,
-        max_side: int,
+        resize: ResizeConfig,
         proposals: ProposalSet | None = None,
         count: int = 0,
     ) -> None:
         self.dataset = dataset
-        self.short_side = short_side
-        self.max_side = max_side
+        self.resize = resize
         self.proposals = proposals
         self.count = count
 
@@ -177,10 +175,10 @@ class TrainingSet(Dataset[Sample]):
         """
         image, boxes, labels = self.dataset.load(draw.index)
         size = (image.height, image.width)
-        max_side = round(self.max_side * draw.short_side / self.short_side)
-        new_size = resized_size(size, draw.short_side, max_side)
+        max_side = round(self.resize.max_side * draw.short_side / self.resize.short_side)
+        new_size = resized_size(size, draw.short_side, max_side, self.resize.rounding)
         given = torch.from_numpy(self._given(draw.index))
-        image = resize_image(image, new_size)
+        image = resize_image(image, new_size, self.resize.interpolation)
         both = scale_boxes(torch.cat([boxes, given]), size, new_size)
         if draw.flip:
             image, both = flip_horizontal(image, both)

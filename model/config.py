@@ -9,50 +9,17 @@ from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from model.transforms import default_buckets
-
-STRICT = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-Length = Annotated[float, Field(gt=0)]
-Fraction = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[int, Field(ge=0)]
+from model.config_types import STRICT, Fraction, Length, NonNegative, Positive
+from model.input_config import PixelConfig, ResizeConfig
 
 StageName = Literal["joint", "rpn", "fast"]
 PartName = Literal["backbone", "pyramid", "rpn", "roi"]
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
 PyramidKind = Literal["fpn", "finest", "bottom_up", "no_lateral", "c4", "c5"]
-
-
-@dataclass(frozen=True, config=STRICT)
-class ResizeConfig:
-    """The resize rule (docs/architecture.md) and the frames that inference uses, as (height, width).
-
-    No buckets given means square, 4:3 and widest frames, derived from the two sides.
-    """
-
-    short_side: Positive = 800
-    max_side: Positive = 1333
-    buckets: tuple[tuple[Positive, Positive], ...] = ()
-
-    def __post_init__(self) -> None:
-        """Derive the buckets where none are given; refuse buckets that some photograph would not fit."""
-        if self.short_side > self.max_side:
-            raise ValueError(
-                f"expected short_side <= max_side, got {self.short_side} and {self.max_side}"
-            )
-        if not self.buckets:
-            object.__setattr__(self, "buckets", default_buckets(self.short_side, self.max_side))
-        for height, width in ((self.short_side, self.max_side), (self.max_side, self.short_side)):
-            if not any(h >= height and w >= width for h, w in self.buckets):
-                raise ValueError(
-                    f"no bucket holds the {height} x {width} that the resize rule can give"
-                )
-        if any(side % 32 for frame in self.buckets for side in frame):
-            raise ValueError("both sides of a bucket must be multiples of 32, the coarsest stride")
+BOTTLENECK_NETWORKS = ("resnet50", "resnet101")
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -64,11 +31,22 @@ class BackboneConfig:
         weights: "hub" (torchvision's ImageNet file, downloaded), the path of a state dict, or "none" (random, and
             norms that do nothing: for tests).
         frozen_stages: 0 trains everything, 1 fixes the stem, 2 the stem and C2 (Detectron2's FREEZE_AT 2), ... 5 all.
+        stride_in: which convolution of a bottleneck halves the map: torchvision's 3x3, or the 1x1 of the original
+            Caffe networks (Detectron2's MSRA files).
+        norm_epsilon: added to a norm's variance when it is folded.
     """
 
     name: BackboneName = "resnet50"
     weights: str = "hub"
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
+    stride_in: Literal["3x3", "1x1"] = "3x3"
+    norm_epsilon: Annotated[float, Field(ge=0)] = 1e-5
+
+    @model_validator(mode="after")
+    def _only_bottlenecks_have_both(self) -> Self:
+        if self.stride_in == "1x1" and self.name not in BOTTLENECK_NETWORKS:
+            raise ValueError(f"{self.name} has no bottlenecks with a 1x1 to stride in")
+        return self
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -90,10 +68,17 @@ class AnchorConfig:
     """One anchor scale a level, P2..P6, and ratios height / width (section 4.1).
 
     On a single map, as in tables 1 (a), (b) and (f), every cell has all five scales.
+
+    Attributes:
+        rounded: whether an anchor's corners, seen from its centre, are whole pixels (torchvision).
+        stride: the level's own (4 to 64), or the frame's side over the level's cells, rounded down (torchvision):
+            at a side of 800 the 13 cells of P6 then stand 61 apart.
     """
 
     sizes: tuple[Length, Length, Length, Length, Length] = (32.0, 64.0, 128.0, 256.0, 512.0)
     ratios: Annotated[tuple[Length, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
+    rounded: bool = False
+    stride: Literal["level", "frame"] = "level"
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -134,13 +119,14 @@ class RoiConfig:
     Attributes:
         head: "fc", two layers of `fc_channels`, or "conv5", the backbone's last stage on C4 (tables 2 and 3, row a).
         pooling: "align" is RoIAlign; "pool" the paper's own RoIPool, which has no samples and no alignment.
+        sampling_ratio: samples a bin and direction; 0 means one for each feature cell begun (Detectron2).
         max_candidates: best (proposal, class) pairs an image that enter the last NMS.
     """
 
     head: Literal["fc", "conv5"] = "fc"
     pooling: Literal["align", "pool"] = "align"
     resolution: Positive = 7
-    sampling_ratio: Positive = 2
+    sampling_ratio: NonNegative = 2
     aligned: bool = True
     canonical_size: Length = 224.0
     canonical_level: int = 4
@@ -162,6 +148,7 @@ class DetectorConfig:
     """All of a detector that is not its weights or its class names."""
 
     resize: ResizeConfig = field(default_factory=ResizeConfig)
+    pixels: PixelConfig = field(default_factory=PixelConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     pyramid: PyramidConfig = field(default_factory=PyramidConfig)
     anchors: AnchorConfig = field(default_factory=AnchorConfig)

@@ -38,10 +38,6 @@ from model.rpn import (
     used_by_level,
 )
 
-# ImageNet's channel means and deviations of RGB in 0..1, as torchvision's weights expect.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-
 
 class Detections(NamedTuple):
     """The artifact's outputs (docs/architecture.md), in its order.
@@ -91,10 +87,10 @@ class Detector(nn.Module):
             if stage is None
             else Conv5Head(stage, last_channels, len(class_names))
         )
-        self.register_buffer("mean", torch.tensor(MEAN).reshape(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(STD).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("mean", _by_channel(config.pixels.mean), persistent=False)
+        self.register_buffer("std", _by_channel(config.pixels.std), persistent=False)
         for place, level_sizes in enumerate(sizes):
-            cells = cell_anchors(level_sizes, config.anchors.ratios)
+            cells = cell_anchors(level_sizes, config.anchors.ratios, config.anchors.rounded)
             self.register_buffer(f"cell_anchors_{place}", cells, persistent=False)
 
     @property
@@ -103,12 +99,18 @@ class Detector(nn.Module):
         return tuple(f"P{level}" for level in self.fpn.levels)
 
     def normalise(self, images: Tensor, sizes: Tensor) -> Tensor:
-        """Float32 [N, 3, H, W]: `images` uint8 less mean over deviation, exact zero outside the content `sizes`."""
+        """Float32 [N, 3, H, W]: uint8 RGB `images` less mean over deviation, channels in the configuration's order.
+
+        It is exactly zero outside the content `sizes`.
+        """
         _, _, H, W = images.shape
         row = torch.arange(H, device=images.device)[None, :, None]
         column = torch.arange(W, device=images.device)[None, None, :]
         inside = (row < sizes[:, 0, None, None]) & (column < sizes[:, 1, None, None])  # (N, H, W)
-        return (images / 255.0 - self.mean) / self.std * inside[:, None]
+        pixels = self.config.pixels
+        if pixels.order == "bgr":
+            images = images.flip(1)
+        return (images / pixels.scale - self.mean) / self.std * inside[:, None]
 
     def forward(self, images: Tensor) -> tuple[tuple[Tensor, ...], list[LevelPredictions]]:
         """The pyramid P2..P6 and the proposal head's predictions on it, for normalised `images`."""
@@ -133,15 +135,15 @@ class Detector(nn.Module):
 
     def anchors(self, pyramid: tuple[Tensor, ...]) -> list[Tensor]:
         """Anchors [cells * A, 4] of every level of `pyramid`, in pixels of the input."""
-        return [
-            grid_anchors(
-                self.get_buffer(f"cell_anchors_{place}"),
-                features.shape[-2],
-                features.shape[-1],
-                2**level,
-            )
-            for place, (features, level) in enumerate(zip(pyramid, self.fpn.levels, strict=True))
-        ]
+        H, W = (side * 2 ** self.fpn.levels[0] for side in pyramid[0].shape[-2:])
+        by_frame = self.config.anchors.stride == "frame"
+        anchors = []
+        for place, (features, level) in enumerate(zip(pyramid, self.fpn.levels, strict=True)):
+            height, width = features.shape[-2:]
+            strides = (H // height, W // width) if by_frame else (2**level, 2**level)
+            cells = self.get_buffer(f"cell_anchors_{place}")
+            anchors.append(grid_anchors(cells, height, width, strides))
+        return anchors
 
     def propose(self, images: Tensor, sizes: Tensor) -> LevelProposals:
         """The proposals, by level, that `detect` would feed to the second stage, which does not run."""
@@ -191,6 +193,10 @@ class Detector(nn.Module):
         probs = class_probs(torch.unflatten(logits, 0, (N, R)), valid)
         by_image = torch.unflatten(deltas, 0, (N, R))  # (N*R, C, 4) -> (N, R, C, 4)
         return best_detections(boxes, probs, by_image, sizes, self.config.roi)
+
+
+def _by_channel(values: tuple[float, float, float]) -> Tensor:
+    return torch.tensor(values).reshape(3, 1, 1)
 
 
 def _reported(proposals: LevelProposals) -> tuple[Tensor, Tensor, Tensor]:

@@ -20,8 +20,9 @@ from tqdm import tqdm
 
 from model.annotations import DataError
 from model.coco import CocoDataset, Record
-from model.config import DetectorConfig, ResizeConfig
+from model.config import DetectorConfig
 from model.detector import Detections
+from model.input_config import ResizeConfig
 from model.transforms import Size, choose_bucket, letterbox, resize_image, resized_size, scale_boxes
 
 
@@ -182,11 +183,11 @@ class _FramedPictures(Dataset[tuple[int, Tensor, Size]]):
         image, _, _ = self.dataset.load(index)
         size = _content_size(self.dataset.records[index], self.resize)
         frame = choose_bucket(size, self.resize.buckets)
-        return index, letterbox(resize_image(image, size), frame), size
+        return index, letterbox(resize_image(image, size, self.resize.interpolation), frame), size
 
 
 def _content_size(record: Record, resize: ResizeConfig) -> Size:
-    return resized_size(record.size, resize.short_side, resize.max_side)
+    return resized_size(record.size, resize.short_side, resize.max_side, resize.rounding)
 
 
 def frame_batches(

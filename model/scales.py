@@ -11,7 +11,7 @@ scale alone and of the detector's own, which the cost of the others is measured 
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from model.coco import CocoDataset
-from model.config import ResizeConfig, RoiConfig
+from model.config import RoiConfig
 from model.detector import Detections
 from model.findings import (
     Evaluable,
@@ -30,6 +30,7 @@ from model.findings import (
     findings,
     in_photograph,
 )
+from model.input_config import ResizeConfig
 from model.metrics import Metrics, coco_metrics
 from model.scoring import or_none
 from model.tables import Row, percents
@@ -107,7 +108,8 @@ def at_scale(resize: ResizeConfig, scale: int) -> ResizeConfig:
     """Return the resize rule with another short side; its own stays as it is, buckets included."""
     if scale == resize.short_side:
         return resize
-    return ResizeConfig(scale, round(resize.max_side * scale / resize.short_side))
+    max_side = round(resize.max_side * scale / resize.short_side)
+    return replace(resize, short_side=scale, max_side=max_side, buckets=())
 
 
 def merge(parts: Sequence[PhotoDetections], roi: RoiConfig) -> PhotoDetections:

@@ -15,6 +15,7 @@ import math
 import struct
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,6 +23,8 @@ from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 Size = tuple[int, int]
+Rounding = Literal["round", "floor"]
+Interpolation = Literal["pillow-bilinear", "bilinear"]
 
 # EXIF 2.32, table 4.6.4 A: how to turn stored pixels upright. 1, absent and unknown: as they are.
 _UPRIGHT = {
@@ -108,10 +111,11 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def resized_size(size: Size, short_side: int, max_side: int) -> Size:
+def resized_size(size: Size, short_side: int, max_side: int, rounding: Rounding = "round") -> Size:
     """Return the size that the resize rule gives to content of `size`.
 
-    The shorter side becomes `short_side`, unless the longer would then pass `max_side`.
+    The shorter side becomes `short_side`, unless the longer would then pass `max_side`. Sides are rounded half up, or
+    down: in float64 and torchvision's order of operations, which makes 799 of some shorter sides and not 800.
 
     Raises:
         ValueError: a side is less than one pixel.
@@ -119,14 +123,35 @@ def resized_size(size: Size, short_side: int, max_side: int) -> Size:
     if min(size) < 1:
         raise ValueError(f"an image has at least one pixel on each side, got {size}")
     scale = min(short_side / min(size), max_side / max(size))
-    height, width = (max(1, math.floor(side * scale + 0.5)) for side in size)
+    half = 0.5 if rounding == "round" else 0.0
+    height, width = (max(1, math.floor(side * scale + half)) for side in size)
     return height, width
 
 
-def resize_image(image: Image.Image, size: Size) -> Image.Image:
-    """Return the image at `size`, with Pillow's antialiased bilinear filter."""
+def resize_image(
+    image: Image.Image, size: Size, interpolation: Interpolation = "pillow-bilinear"
+) -> Image.Image:
+    """Return the RGB image at `size`, with Pillow's antialiased bilinear filter or without antialiasing."""
     height, width = size
-    return image.resize((width, height), Image.Resampling.BILINEAR)
+    if interpolation == "pillow-bilinear":
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+    return _resize_plainly(image, size)
+
+
+def _resize_plainly(image: Image.Image, size: Size) -> Image.Image:
+    """As torch's `interpolate(mode="bilinear", align_corners=False)` on floats, rounded to 8 bits."""
+    height, width = size
+    # Output pixel centres to input positions; beyond the outermost centres the border's own value holds. On bands of
+    # floats, for on bytes Pillow drops fractions.
+    matrix = (image.width / width, 0.0, 0.0, 0.0, image.height / height, 0.0)
+    bands = [
+        band.convert("F").transform(
+            (width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR
+        )
+        for band in image.split()
+    ]
+    pixels = np.stack([np.asarray(band) for band in bands], axis=-1)
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
 def round_up(side: int, stride: int) -> int:

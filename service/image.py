@@ -86,7 +86,7 @@ def frame_of(image: Image.Image, framing: Framing) -> Frame:
     """The upright RGB picture, resized and placed in its bucket."""
     original = (image.height, image.width)
     content = resized_size(original, framing.rule)
-    resized = image.resize(content[::-1], Image.Resampling.BILINEAR)
+    resized = resize(image, content, framing.rule)
     bucket = choose_bucket(content, framing.buckets)
     return Frame(place(resized, bucket), content, original, bucket)
 
@@ -137,8 +137,24 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def resized_size(original: Size, rule: ResizeRule) -> Size:
     """(height, width) that content of size `original` has in the frame."""
     scale = min(rule.short_side / min(original), rule.max_side / max(original))
-    height, width = (max(1, math.floor(side * scale + 0.5)) for side in original)
+    half = 0.5 if rule.rounding == "round" else 0.0
+    height, width = (max(1, math.floor(side * scale + half)) for side in original)
     return height, width
+
+
+def resize(image: Image.Image, content: Size, rule: ResizeRule) -> Image.Image:
+    """The RGB picture at size `content`: Pillow's antialiased bilinear filter, or plain bilinear."""
+    height, width = content
+    if rule.interpolation == "pillow-bilinear":
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+    # From output to input positions. In floats, because Pillow's transform drops the fractions of 8-bit pixels.
+    matrix = (image.width / width, 0.0, 0.0, 0.0, image.height / height, 0.0)
+    method, filtering = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    bands = [
+        b.convert("F").transform((width, height), method, matrix, filtering) for b in image.split()
+    ]
+    pixels = np.stack([np.asarray(band) for band in bands], axis=-1)
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
 def choose_bucket(content: Size, buckets: Sequence[Size]) -> Size:

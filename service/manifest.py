@@ -46,8 +46,8 @@ class ResizeRule(_Part):
 
     short_side: int = Field(ge=1)
     max_side: int = Field(ge=1)
-    rounding: Literal["round"]
-    interpolation: Literal["pillow-bilinear"]
+    rounding: Literal["round", "floor"]
+    interpolation: Literal["pillow-bilinear", "bilinear"]
 
     @model_validator(mode="after")
     def _sides_are_in_order(self) -> Self:

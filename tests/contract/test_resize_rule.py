@@ -1,6 +1,7 @@
 """model/ and service/ each state how a photograph becomes a frame: they must agree to the pixel."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,19 +16,29 @@ from service.manifest import ResizeRule
 sides = st.integers(1, 900)
 
 
-def rule(short_side: int, max_side: int) -> ResizeRule:
+ROUNDINGS: tuple[transforms.Rounding, ...] = get_args(transforms.Rounding)
+INTERPOLATIONS: tuple[transforms.Interpolation, ...] = get_args(transforms.Interpolation)
+
+
+def rule(
+    short_side: int,
+    max_side: int,
+    rounding: transforms.Rounding = "round",
+    interpolation: transforms.Interpolation = "pillow-bilinear",
+) -> ResizeRule:
     return ResizeRule(
-        short_side=short_side, max_side=max_side, rounding="round", interpolation="pillow-bilinear"
+        short_side=short_side, max_side=max_side, rounding=rounding, interpolation=interpolation
     )
 
 
-@given(sides, sides, st.integers(16, 400), st.integers(0, 400))
+@given(sides, sides, st.integers(16, 400), st.integers(0, 400), st.sampled_from(ROUNDINGS))
 def test_any_photograph_gets_the_same_size_and_bucket(
-    height: int, width: int, short_side: int, more: int
+    height: int, width: int, short_side: int, more: int, rounding: transforms.Rounding
 ) -> None:
     max_side = short_side + more
-    size = transforms.resized_size((height, width), short_side, max_side)
-    assert size == service_image.resized_size((height, width), rule(short_side, max_side))
+    size = transforms.resized_size((height, width), short_side, max_side, rounding)
+    served = service_image.resized_size((height, width), rule(short_side, max_side, rounding))
+    assert size == served
     buckets = transforms.default_buckets(short_side, max_side)
     chosen = transforms.choose_bucket(size, buckets)
     assert chosen == service_image.choose_bucket(size, buckets)
@@ -45,17 +56,28 @@ MADE = {
 }
 
 
+def test_both_know_the_same_rules() -> None:
+    fields = ResizeRule.model_fields
+    assert get_args(fields["rounding"].annotation) == ROUNDINGS
+    assert get_args(fields["interpolation"].annotation) == INTERPOLATIONS
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("name", MADE)
-def test_a_file_becomes_the_same_frame_pixel_by_pixel(name: str, tmp_path: Path) -> None:
+def test_a_file_becomes_the_same_frame_pixel_by_pixel(
+    name: str, interpolation: transforms.Interpolation, tmp_path: Path
+) -> None:
     path = tmp_path / name
     save_picture(path, *MADE[name])
     buckets = transforms.default_buckets(64, 112)
     photograph = transforms.read_image(path)
     size = transforms.resized_size((photograph.height, photograph.width), 64, 112)
     frame = transforms.letterbox(
-        transforms.resize_image(photograph, size), transforms.choose_bucket(size, buckets)
+        transforms.resize_image(photograph, size, interpolation),
+        transforms.choose_bucket(size, buckets),
     )
-    framing = service_image.Framing(rule(64, 112), buckets, max_pixels=10**6)
+    served_rule = rule(64, 112, interpolation=interpolation)
+    framing = service_image.Framing(served_rule, buckets, max_pixels=10**6)
     served = service_image.load_frame(path.read_bytes(), framing)
     assert served.original == (photograph.height, photograph.width)
     assert served.content == size

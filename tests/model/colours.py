@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from model.config import DetectorConfig, ResizeConfig
+from model.config import DetectorConfig
 from model.detector import Detections
+from model.input_config import ResizeConfig
 from model.transforms import Size
 from tests.model.conftest import GREEN, RED
 

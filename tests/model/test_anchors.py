@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from torchvision.models.detection.anchor_utils import AnchorGenerator
 
 from model.anchors import cell_anchors, grid_anchors
 from model.boxes import box_area
@@ -17,7 +18,8 @@ def anchors_of(sizes: tuple[float, ...], strides: tuple[int, ...]) -> int:
     cells = cell_anchors(sizes, PAPER.ratios)
     grids = ((math.ceil(INPUT[0] / stride), math.ceil(INPUT[1] / stride)) for stride in strides)
     return sum(
-        len(grid_anchors(cells, *grid, stride)) for grid, stride in zip(grids, strides, strict=True)
+        len(grid_anchors(cells, *grid, (stride, stride)))
+        for grid, stride in zip(grids, strides, strict=True)
     )
 
 
@@ -59,7 +61,7 @@ def test_the_anchor_of_ratio_one_half_is_not_rounded() -> None:
 
 def test_anchors_are_centred_on_the_corners_of_their_cells_row_by_row() -> None:
     cells = cell_anchors((10.0,), (0.5, 2.0))
-    anchors = grid_anchors(cells, 3, 5, 8).reshape(3, 5, 2, 4)
+    anchors = grid_anchors(cells, 3, 5, (8, 8)).reshape(3, 5, 2, 4)
     centres = (anchors[..., :2] + anchors[..., 2:]) / 2
     for row in range(3):
         for column in range(5):
@@ -69,7 +71,22 @@ def test_anchors_are_centred_on_the_corners_of_their_cells_row_by_row() -> None:
 
 def test_the_anchors_of_a_cell_stand_together() -> None:
     cells = cell_anchors((10.0,), (0.5, 1.0, 2.0))
-    anchors = grid_anchors(cells, 2, 3, 16)
+    anchors = grid_anchors(cells, 2, 3, (16, 16))
     assert torch.equal(anchors[:3], cells)
     assert torch.equal(anchors[3:6], cells + torch.tensor([16.0, 0, 16, 0]))
     assert torch.equal(anchors[9:12], cells + torch.tensor([0.0, 16, 0, 16]))
+
+
+def test_rounded_anchors_are_torchvisions() -> None:
+    for size in PAPER.sizes:
+        theirs = AnchorGenerator().generate_anchors([size], PAPER.ratios)
+        assert torch.equal(cell_anchors((size,), PAPER.ratios, rounded=True), theirs)
+    [wide, *_] = cell_anchors((32.0,), PAPER.ratios, rounded=True)
+    assert (wide[2:] - wide[:2]).tolist() == [46, 22]
+
+
+def test_strides_may_differ_down_and_across() -> None:
+    cells = cell_anchors((512.0,), (1.0,))
+    anchors = grid_anchors(cells, 13, 17, (61, 64)).reshape(13, 17, 4)
+    centres = (anchors[..., :2] + anchors[..., 2:]) / 2
+    assert centres[-1, -1].tolist() == [16 * 64, 12 * 61]

@@ -273,3 +273,19 @@ def test_a_thinned_out_convolution_is_the_strided_one() -> None:
         strided, thinned = layer(images), layer(images.requires_grad_())
     assert "AvgPool" in type(thinned.grad_fn).__name__
     torch.testing.assert_close(thinned, strided)
+
+
+def test_a_bottleneck_may_halve_the_map_in_its_first_convolution() -> None:
+    config = BackboneConfig(name="resnet50", weights="none", stride_in="1x1")
+    with torch.device("meta"):
+        blocks = [stage[0] for stage in build_backbone(config).stages]  # type: ignore[index]
+    strides = [(block.conv1.stride, block.conv2.stride) for block in blocks]
+    assert strides == [((1, 1), (1, 1))] + [((2, 2), (1, 1))] * 3
+    with pytest.raises(ValueError, match="resnet18 has no bottlenecks"):
+        BackboneConfig(name="resnet18", stride_in="1x1")
+
+
+def test_the_norms_epsilon_is_the_configurations() -> None:
+    backbone = build_backbone(BackboneConfig("resnet18", weights="none", norm_epsilon=3.0))
+    norms = [m for m in backbone.modules() if isinstance(m, FrozenNormConv2d)]
+    assert all(torch.equal(norm.scale, torch.full_like(norm.scale, 0.5)) for norm in norms)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from model.annotations import DataError
 from model.batches import Batch, Draw, Sample, TrainingSet, collate, plan_epoch, training_loader
+from model.input_config import ResizeConfig
 from model.transforms import Size
 from tests.model.conftest import CocoFolder
 
@@ -88,7 +89,7 @@ def training_set(folder: CocoFolder) -> TrainingSet:
     folder.add_box(folder.add_image("wide.png", (20, 45)), [5, 3, 30, 10], category_id=7)
     folder.add_image("tall.png", (50, 21))
     folder.add_box(folder.add_image("long.png", (10, 90)), [0, 0, 90, 10])
-    return TrainingSet(folder.read(), short_side=40, max_side=80)
+    return TrainingSet(folder.read(), ResizeConfig(short_side=40, max_side=80))
 
 
 def test_a_sample_is_resized_with_its_boxes(folder: CocoFolder) -> None:

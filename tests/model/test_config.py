@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 import model
-from model.config import AnchorConfig, DetectorConfig, ResizeConfig, RpnConfig, TrainConfig
+from model.config import AnchorConfig, DetectorConfig, RpnConfig, TrainConfig
 from model.config_file import ConfigError, from_mapping, load_config, to_mapping
+from model.input_config import ResizeConfig
 
 SHIPPED = sorted((Path(str(model.__file__)).parent / "configs").iterdir())
 DATA = {"root": "photos", "train_annotations": "train.json", "train_images": "images"}

@@ -7,8 +7,9 @@ from torch import Tensor
 
 from model.config import DetectorConfig
 from model.config_file import from_mapping
-from model.detector import MEAN, STD, Detections, Detector
+from model.detector import Detections, Detector
 from model.fpn import STRIDES
+from model.input_config import PixelConfig
 from model.roi import assign_levels
 from tests.detectors import CLASS_NAMES, noise, small_detector
 
@@ -163,11 +164,38 @@ def test_an_even_picture_is_no_trouble(detector: Detector) -> None:
 def test_pixels_are_normalised_and_zero_outside_the_content(detector: Detector) -> None:
     images = torch.full((2, 3, 32, 64), 51, dtype=torch.uint8)
     got = detector.normalise(images, torch.tensor([[20, 30], [32, 64]]))
-    expected = (0.2 - torch.tensor(MEAN)) / torch.tensor(STD)
+    pixels = detector.config.pixels
+    expected = (0.2 - torch.tensor(pixels.mean)) / torch.tensor(pixels.std)
     torch.testing.assert_close(got[0, :, 19, 29], expected)
     torch.testing.assert_close(got[1, :, 31, 63], expected)
     assert not got[0, :, 20:].any()
     assert not got[0, :, :, 30:].any()
+
+
+def test_blue_comes_first_where_the_configuration_says_so(detector: Detector) -> None:
+    pixels = PixelConfig("bgr", 1.0, (103.0, 116.0, 123.0), (1.0, 2.0, 4.0))
+    other = Detector(replace(detector.config, pixels=pixels), CLASS_NAMES)
+    rgb = torch.tensor([10, 20, 30], dtype=torch.uint8)[None, :, None, None]
+    got = other.normalise(rgb.expand(1, 3, 32, 32), torch.tensor([[32, 32]]))
+    assert got[0, :, 5, 7].tolist() == [30 - 103, (20 - 116) / 2, (10 - 123) / 4]
+
+
+@pytest.mark.parametrize(
+    ("frame", "last_row", "last_column"),
+    [((800, 1088), 12 * 61, 16 * 64), ((1088, 800), 16 * 64, 12 * 61)],
+)
+def test_anchors_may_stand_apart_as_the_frame_divides(
+    detector: Detector, frame: tuple[int, int], last_row: int, last_column: int
+) -> None:
+    anchors = replace(detector.config.anchors, stride="frame")
+    other = Detector(replace(detector.config, anchors=anchors), CLASS_NAMES)
+    pyramid = tuple(torch.zeros(1, 8, -(-frame[0] // s), -(-frame[1] // s)) for s in STRIDES)
+    *fine, coarsest = other.anchors(pyramid)
+    assert all(
+        torch.equal(one, same) for one, same in zip(fine, detector.anchors(pyramid), strict=False)
+    )
+    centre = (coarsest[-1, :2] + coarsest[-1, 2:]) / 2
+    assert centre.tolist() == pytest.approx([last_column, last_row], abs=1e-4)
 
 
 def test_every_level_has_as_many_anchors_as_predictions(detector: Detector) -> None:

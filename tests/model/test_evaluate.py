@@ -9,18 +9,12 @@ from PIL import Image
 
 from model.annotations import DataError
 from model.checkpoint import save_checkpoint
-from model.config import (
-    BackboneConfig,
-    DetectorConfig,
-    PyramidConfig,
-    ResizeConfig,
-    RoiConfig,
-    RpnConfig,
-)
+from model.config import BackboneConfig, DetectorConfig, PyramidConfig, RoiConfig, RpnConfig
 from model.detector import Detector
 from model.evaluate import main
 from model.evaluation import evaluate, evaluation
 from model.findings import Loading
+from model.input_config import ResizeConfig
 from tests.model.colours import LEVEL_NAMES, ColourDetector
 from tests.model.conftest import CocoFolder
 

@@ -22,7 +22,7 @@ from model.rpn import LevelPredictions, Proposals
 from tests.model.small import random_boxes
 
 UNIT = (1.0, 1.0, 1.0, 1.0)
-GRIDS = ((8, 14, 4), (4, 7, 8))
+GRIDS = ((8, 14, (4, 4)), (4, 7, (8, 8)))
 ANCHORS = [
     grid_anchors(cell_anchors((size,), (0.5, 1.0, 2.0)), *grid)
     for size, grid in zip((8.0, 16.0), GRIDS, strict=True)

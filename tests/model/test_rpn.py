@@ -19,7 +19,7 @@ from model.rpn import (
 
 RATIOS = (0.5, 1.0, 2.0)
 A = len(RATIOS)
-GRIDS = ((8, 14, 4), (4, 7, 8))  # rows, columns, stride: a frame of 32 x 56
+GRIDS = ((8, 14, (4, 4)), (4, 7, (8, 8)))  # rows, columns, strides: a frame of 32 x 56
 SIZES = torch.tensor([[32, 56], [27, 40], [32, 30]])
 ANCHORS = [
     grid_anchors(cell_anchors((size,), RATIOS), *grid)

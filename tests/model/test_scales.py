@@ -1,9 +1,10 @@
 import torch
 from torch import Tensor
 
-from model.config import ResizeConfig, RoiConfig
+from model.config import RoiConfig
 from model.evaluation import evaluation, evaluation_at_scales
 from model.findings import Loading, PhotoDetections
+from model.input_config import ResizeConfig
 from model.scales import at_scale, merge
 from tests.model.colours import ColourDetector
 from tests.model.conftest import CocoFolder

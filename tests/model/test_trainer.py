@@ -11,6 +11,7 @@ from model.batches import Batch, TrainingSet, plan_epoch, training_loader
 from model.coco import CocoDataset
 from model.config import ScheduleConfig, TrainConfig
 from model.detector import Detector
+from model.input_config import ResizeConfig
 from model.trainer import DivergedError, Trainer, learning_rate
 from tests.model.small import COLOURS, coloured_rectangles, run_config
 
@@ -24,7 +25,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> list[Batch]:
     dataset = CocoDataset.read(root / "train.json", root)
     sizes = [record.size for record in dataset.records]
     plan = plan_epoch(sizes, seed=0, epoch=0, batch_size=4, short_sides=(64,))
-    return list(training_loader(TrainingSet(dataset, 64, 96), plan, 0))
+    return list(training_loader(TrainingSet(dataset, ResizeConfig(64, 96)), plan, 0))
 
 
 @pytest.fixture

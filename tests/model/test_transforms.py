@@ -7,8 +7,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
+from torch import nn
 
 from model.transforms import (
+    Rounding,
     Size,
     UnreadableImage,
     choose_bucket,
@@ -288,3 +290,28 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_text("not a picture")
     with pytest.raises(UnreadableImage, match=r"a\.jpg"):
         read_size(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize(
+    ("size", "rounding", "expected"),
+    [
+        ((480, 640), "round", (800, 1067)),  # Detectron2
+        ((480, 640), "floor", (800, 1066)),  # torchvision
+        (
+            (161, 200),
+            "floor",
+            (799, 993),
+        ),  # 161 * (800 / 161) is a hair below 800, in torchvision too
+    ],
+)
+def test_sides_are_rounded_as_the_rule_says(size: Size, rounding: Rounding, expected: Size) -> None:
+    assert resized_size(size, 800, 1333, rounding) == expected
+
+
+@pytest.mark.parametrize("new_size", [(60, 33), (17, 90), (9, 5), (23, 41)])
+def test_plain_interpolation_is_torchs_rounded_to_bytes(new_size: Size) -> None:
+    image = noise((23, 41))
+    floats = image_tensor(image)[None].float()
+    expected = nn.functional.interpolate(floats, new_size, mode="bilinear", align_corners=False)
+    got = image_tensor(resize_image(image, new_size, "bilinear")).float()
+    assert (got - expected[0]).abs().max() < 0.501

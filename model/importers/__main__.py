@@ -1,0 +1,80 @@
+"""`fpn-import`, `python -m model.importers PROJECT WEIGHTS OUT`: another project's weights become a checkpoint."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from model.checkpoint import save_checkpoint
+from model.detector import Detector
+from model.importers.detectron2 import import_detectron2, read_detectron2
+from model.importers.layout import ImportRefused
+from model.importers.published import published_file
+from model.importers.torchvision import import_torchvision
+from model.torch_file import UnreadableFile, read_torch_file
+
+COCO = "torchvision://coco"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0, or 2 for input that cannot be used."""
+    options = _parser().parse_args(arguments)
+    try:
+        detector = _imported(options)
+        save_checkpoint(options.out, detector)
+    except (ImportRefused, UnreadableFile) as error:
+        print(f"fpn-import: {options.weights}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"fpn-import: {error}", file=sys.stderr)
+        return 2
+    parameters = sum(parameter.numel() for parameter in detector.parameters())
+    print(
+        f"{options.out}: {detector.config.backbone.name}, {len(detector.class_names)} classes,"
+        f" {parameters / 1e6:.1f} M parameters"
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fpn-import", description="Turn another project's Faster R-CNN FPN into a checkpoint."
+    )
+    projects = parser.add_subparsers(dest="project", required=True, metavar="PROJECT")
+    torchvision = projects.add_parser(
+        "torchvision", help="a state dict of fasterrcnn_resnet50_fpn, old or new"
+    )
+    torchvision.add_argument(
+        "--norm-epsilon",
+        type=float,
+        default=0.0,
+        help="0 for the published COCO file and what was trained on from it (default); 1e-5 for a model trained from"
+        " ImageNet weights",
+    )
+    detectron2 = projects.add_parser(
+        "detectron2", help="faster_rcnn_R_50_FPN or R_101_FPN, .pkl or .pth"
+    )
+    torchvision.add_argument(
+        "weights", help=f"the file, or {COCO} to download the published one once"
+    )
+    detectron2.add_argument("weights", help="the file")
+    for project in (torchvision, detectron2):
+        project.add_argument("out", type=Path, help="the checkpoint, e.g. runs/coco/model.pt")
+        project.add_argument(
+            "--classes",
+            type=Path,
+            help="names, one a line, in label order and without the background; not needed for COCO's",
+        )
+    return parser
+
+
+def _imported(options: argparse.Namespace) -> Detector:
+    lines = options.classes.read_text("utf-8").splitlines() if options.classes else []
+    names = tuple(line.strip() for line in lines if line.strip())
+    if options.project == "detectron2":
+        return import_detectron2(read_detectron2(Path(options.weights)), names)
+    path = published_file() if options.weights == COCO else Path(options.weights)
+    return import_torchvision(read_torch_file(path), names, options.norm_epsilon)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
