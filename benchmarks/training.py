@@ -17,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -35,7 +36,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from model.annotations import DataError
 from model.backbone import WeightsError
-from model.batches import Batch, TrainingSet, plan_epoch, training_loader
+from model.batches import Batch, TrainingSet, divide, plan_epoch, training_loader
 from model.coco import CocoDataset
 from model.config import DetectorConfig, TrainConfig
 from model.config_file import ConfigError, load_config
@@ -55,8 +56,8 @@ FROZEN_BLOCKS = (0, 1, 4, 7, 14, 18)
 class Training(Protocol):
     """What is timed."""
 
-    def step(self, step: int, batch: Batch) -> object:
-        """Train on `batch`."""
+    def step(self, step: int, batches: Sequence[Batch]) -> object:
+        """Train on `batches`."""
 
 
 class Peer:
@@ -73,13 +74,14 @@ class Peer:
         schedule = config.schedule
         self.optimizer = torch.optim.SGD(
             [p for p in self.network.parameters() if p.requires_grad],
-            lr=schedule.learning_rate,
+            lr=schedule.scaled_learning_rate,
             momentum=schedule.momentum,
             weight_decay=schedule.weight_decay,
         )
 
-    def step(self, _: int, batch: Batch) -> float:
-        """Train on `batch`; the loss."""
+    def step(self, _: int, batches: Sequence[Batch]) -> float:
+        """Train on the one of `batches`; the loss."""
+        [batch] = batches
         images, targets = [], []
         for image, size, boxes, labels in zip(
             batch.images, batch.sizes.tolist(), batch.gt_boxes, batch.gt_labels, strict=True
@@ -164,13 +166,13 @@ def _timed(contestants: dict[str, Training], batches: list[Batch]) -> dict[str, 
     """The seconds of each step, in the order of `batches`; who begins changes from round to round."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for training in contestants.values():  # what is allocated and chosen once
-        training.step(0, batches[0])
-        training.step(1, batches[-1])
+        training.step(0, batches[:1])
+        training.step(1, batches[-1:])
     for number, batch in enumerate(batches):
         names = list(contestants) if number % 2 else list(contestants)[::-1]
         for name in names:
             started = time.perf_counter()
-            contestants[name].step(number + 2, batch)
+            contestants[name].step(number + 2, [batch])
             seconds[name].append(time.perf_counter() - started)
     return seconds
 
@@ -193,10 +195,10 @@ def _report(config: TrainConfig, seconds: dict[str, list[float]]) -> dict[str, o
 
 def _profiled(training: Training, batches: list[Batch]) -> str:
     """A table of the operators that take most of the time of three steps."""
-    training.step(0, batches[0])
+    training.step(0, batches[:1])
     with profile(activities=[ProfilerActivity.CPU]) as record:
         for number, batch in enumerate(batches[:3], start=1):
-            training.step(number, batch)
+            training.step(number, [batch])
     table: str = record.key_averages().table(sort_by="self_cpu_time_total", row_limit=20)
     return table
 
@@ -215,7 +217,8 @@ def _batches(config: TrainConfig, dataset: CocoDataset, count: int) -> list[Batc
     if len(full) < count:
         raise DataError(f"expected pictures for {count} batches, got {len(full)}; lower --rounds")
     training_set = TrainingSet(dataset, resize)
-    return [batch for batch in training_loader(training_set, full[:count], 0)]
+    steps = [divide(batch, training_set.frame(batch), 1) for batch in full[:count]]
+    return [batch for [batch] in training_loader(training_set, steps, 0)]
 
 
 def _made_pictures(root: Path, count: int) -> Path:

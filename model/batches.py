@@ -13,7 +13,7 @@ epoch of I pictures has ceil(I / batch_size) batches.
     H, W   the batch's frame: the largest height and width of its images, in multiples of 32
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -49,6 +49,19 @@ class Draw:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What one process takes at once of a batch: some draws, and their positions in the whole.
+
+    `whole` counts the batch's pictures, `frame` is its (height, width): neither depends on how it is divided.
+    """
+
+    draws: tuple[Draw, ...]
+    positions: tuple[int, ...]
+    whole: int
+    frame: Size
+
+
+@dataclass(frozen=True)
 class Sample:
     """One picture ready to be batched.
 
@@ -64,37 +77,39 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures placed top-left in one frame, with their targets.
+    """Pictures placed top-left in one frame, with their targets: a share of a whole batch, or all of it.
 
     `images` is uint8 [N, 3, H, W], zero beyond the content; `sizes` is int64 [N, 2], the (height,
     width) of each content; `gt_boxes` and `gt_labels` hold N tensors as in `Sample`, and so does
-    `proposals`, or nothing where they are not given.
+    `proposals`, or nothing where they are not given. `positions` are their N places among the
+    `whole` batch's pictures.
     """
 
     images: Tensor
     sizes: Tensor
     gt_boxes: list[Tensor]
     gt_labels: list[Tensor]
+    positions: tuple[int, ...]
+    whole: int
     proposals: list[Tensor] = field(default_factory=list)
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on `device`; from pinned memory the copy does not block."""
-        return Batch(
-            self.images.to(device, non_blocking=True),
-            self.sizes.to(device, non_blocking=True),
-            [boxes.to(device, non_blocking=True) for boxes in self.gt_boxes],
-            [labels.to(device, non_blocking=True) for labels in self.gt_labels],
-            [boxes.to(device, non_blocking=True) for boxes in self.proposals],
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """Return the batch in pinned memory; the DataLoader calls this by name."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         return Batch(
-            self.images.pin_memory(),
-            self.sizes.pin_memory(),
-            [boxes.pin_memory() for boxes in self.gt_boxes],
-            [labels.pin_memory() for labels in self.gt_labels],
-            [boxes.pin_memory() for boxes in self.proposals],
+            change(self.images),
+            change(self.sizes),
+            [change(boxes) for boxes in self.gt_boxes],
+            [change(labels) for labels in self.gt_labels],
+            self.positions,
+            self.whole,
+            [change(boxes) for boxes in self.proposals],
         )
 
 
@@ -141,6 +156,15 @@ def _chunks(indices: Sequence[int], length: int) -> list[list[int]]:
     return [list(indices[start : start + length]) for start in range(0, len(indices), length)]
 
 
+def divide(batch: Sequence[Draw], frame: Size, parts: int) -> list[Share]:
+    """Return the shares of `parts` takers, who take its pictures in turn; of a small batch some are empty."""
+    positions = range(len(batch))
+    return [
+        Share(tuple(batch[part::parts]), tuple(positions[part::parts]), len(batch), frame)
+        for part in range(parts)
+    ]
+
+
 class TrainingSet(Dataset[Sample]):
     """The pictures of a data set as a plan draws them; indexed by a `Draw`.
 
@@ -175,8 +199,7 @@ class TrainingSet(Dataset[Sample]):
         """
         image, boxes, labels = self.dataset.load(draw.index)
         size = (image.height, image.width)
-        max_side = round(self.resize.max_side * draw.short_side / self.resize.short_side)
-        new_size = resized_size(size, draw.short_side, max_side, self.resize.rounding)
+        new_size = self._new_size(size, draw)
         given = torch.from_numpy(self._given(draw.index))
         image = resize_image(image, new_size, self.resize.interpolation)
         both = scale_boxes(torch.cat([boxes, given]), size, new_size)
@@ -185,6 +208,16 @@ class TrainingSet(Dataset[Sample]):
         boxes, given = both[: len(boxes)], both[len(boxes) :]
         return Sample(image_tensor(image), boxes, labels, given if self.proposals else None)
 
+    def frame(self, draws: Sequence[Draw]) -> Size:
+        """Return the least frame, in multiples of 32, that holds every picture of `draws`."""
+        sizes = [self._new_size(self.dataset.records[draw.index].size, draw) for draw in draws]
+        height, width = (round_up(max(sides), STRIDE) for sides in zip(*sizes, strict=True))
+        return height, width
+
+    def _new_size(self, size: Size, draw: Draw) -> Size:
+        max_side = round(self.resize.max_side * draw.short_side / self.resize.short_side)
+        return resized_size(size, draw.short_side, max_side, self.resize.rounding)
+
     def _given(self, index: int) -> npt.NDArray[np.float32]:
         """The proposals [P, 4] that go with a picture, in its pixels; none where a stage makes its own."""
         if self.proposals is None:
@@ -192,11 +225,10 @@ class TrainingSet(Dataset[Sample]):
         return self.proposals.of(self.dataset.records[index].image_id, self.count).boxes
 
 
-def collate(samples: Sequence[Sample]) -> Batch:
-    """Return the samples as one batch."""
+def collate(samples: Sequence[Sample], share: Share) -> Batch:
+    """Return the samples of a share, in its order, as one batch."""
     sizes = torch.tensor([sample.image.shape[1:] for sample in samples])
-    H, W = (round_up(int(side), STRIDE) for side in sizes.amax(dim=0))
-    images = torch.zeros((len(samples), 3, H, W), dtype=torch.uint8)
+    images = torch.zeros((len(samples), 3, *share.frame), dtype=torch.uint8)
     for image, sample in zip(images, samples, strict=True):
         _, height, width = sample.image.shape
         image[:, :height, :width] = sample.image
@@ -205,18 +237,37 @@ def collate(samples: Sequence[Sample]) -> Batch:
         sizes=sizes,
         gt_boxes=[sample.boxes for sample in samples],
         gt_labels=[sample.labels for sample in samples],
+        positions=share.positions,
+        whole=share.whole,
         proposals=[sample.proposals for sample in samples if sample.proposals is not None],
     )
 
 
+class _Steps(Dataset[list[Batch]]):
+    """What a process takes for one step: a batch for each of its shares that is not empty."""
+
+    def __init__(self, dataset: TrainingSet) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, shares: Sequence[Share]) -> list[Batch]:
+        return [
+            collate([self.dataset[draw] for draw in share.draws], share)
+            for share in shares
+            if share.draws
+        ]
+
+
 def training_loader(
-    dataset: TrainingSet, batches: list[list[Draw]], workers: int
-) -> DataLoader[Sample]:
-    """Return what iterates over each planned `Batch` in order; 0 `workers` means this process."""
+    dataset: TrainingSet, steps: Iterable[Sequence[Share]], workers: int
+) -> DataLoader[list[Batch]]:
+    """Return what iterates over the batches of each step, in order, from one start of its `workers` to the last step.
+
+    0 workers means this process.
+    """
     return DataLoader(
-        dataset,
-        batch_sampler=batches,
+        _Steps(dataset),
+        sampler=steps,
+        batch_size=None,
         num_workers=workers,
-        collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
     )

@@ -8,7 +8,7 @@ written beside its name and renamed, so that a name always stands for a whole fi
     class_names  in label order
     untrained    absent, or the parts that no training has reached: a checkpoint of one stage (stages.py)
     model        state dict, float32
-    training     absent, or what `TrainingState` says: the run's config, step, optimizer, random state, ...
+    training     absent, or what `TrainingState` says: the run's config, step, optimizer, ...
 """
 
 import os
@@ -40,7 +40,7 @@ class TrainingState:
         step: steps done.
         optimizer, scaler: their state dicts.
         data_digest: `CocoDataset.digest` of what was trained on.
-        generator: the state of the generator that draws the samples.
+        average: the state dict of the averaged weights; empty where none are kept.
     """
 
     config: dict[str, Any]
@@ -48,7 +48,7 @@ class TrainingState:
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     data_digest: str
-    generator: Tensor
+    average: dict[str, Any]
 
 
 def save_checkpoint(path: Path, detector: Detector, training: TrainingState | None = None) -> None:
@@ -128,7 +128,7 @@ def load_training(path: Path) -> TrainingState:
     names = {field.name for field in fields(TrainingState)}
     if not isinstance(training, dict) or training.keys() != names:
         raise CheckpointError(
-            f"{path}: expected the last checkpoint of a run, got a finished model without training state"
+            f"{path}: expected the last checkpoint of a run, got a finished model, or a run of another version"
         )
     return TrainingState(**training)
 

@@ -15,6 +15,9 @@ from pydantic.dataclasses import dataclass
 from model.config_types import STRICT, Fraction, Length, NonNegative, Positive
 from model.input_config import PixelConfig, ResizeConfig
 
+# The images a step that `schedule.learning_rate` is stated for.
+BASE_BATCH = 16
+
 StageName = Literal["joint", "rpn", "fast"]
 PartName = Literal["backbone", "pyramid", "rpn", "roi"]
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
@@ -201,11 +204,16 @@ class ScheduleConfig:
     """SGD with linear warm-up and step decay (section 5: 0.02 for 16 images a step).
 
     Attributes:
+        batch_size: images a step, of all processes and all their micro-batches together.
+        accumulate: micro-batches that a process's share of a step is divided into, one after the other.
+        learning_rate: for 16 images a step; `scaled_learning_rate` is the one for `batch_size`.
+        average_decay: of the weights' exponential moving average, which is then evaluated and exported; 0 is none.
         decay_steps: steps at which the learning rate is multiplied by `decay`.
         clip_norm: largest gradient norm; 0 means no clipping.
     """
 
     batch_size: Positive = 16
+    accumulate: Positive = 1
     steps: Positive = 90_000
     learning_rate: Annotated[float, Field(gt=0)] = 0.02
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
@@ -215,6 +223,12 @@ class ScheduleConfig:
     decay_steps: tuple[Positive, ...] = (60_000, 80_000)
     decay: Fraction = 0.1
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def scaled_learning_rate(self) -> float:
+        """In proportion to the batch: the linear scaling rule (Goyal et al. 2017, section 2.1)."""
+        return self.learning_rate * self.batch_size / BASE_BATCH
 
     @model_validator(mode="after")
     def _rising_decay_steps(self) -> Self:

@@ -1,14 +1,16 @@
 """Targets and losses of both stages.
 
 Source: Faster R-CNN (Ren et al. 2015), equation 1, on every pyramid level at once (section 4.1 of the FPN paper), and
-Fast R-CNN (Girshick 2015), equations 1 to 3. Classification terms are means over the sampled candidates of the whole
-batch; box terms are smooth L1 sums over the positives, divided by the same number of candidates.
+Fast R-CNN (Girshick 2015), equations 1 to 3. An image's classification terms are means over its sampled candidates; its
+box terms are smooth L1 sums over the positives, divided by the same number. A batch's are the means of its images',
+so they are the sums of its shares', however it is divided among processes.
 
 Legend
     N   images in the batch     G   ground-truth boxes of an image
     M   anchors of an image     S   anchors or regions sampled for a stage, all images together
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -16,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.boxes import box_iou, encode_boxes
-from model.config import RoiConfig, RpnConfig
+from model.config import RoiConfig, RpnConfig, StageName
 from model.matching import match
 from model.roi import RoiPredictions
 from model.rpn import BOX_WEIGHTS, LevelPredictions, Proposals
@@ -38,6 +40,14 @@ class Losses(NamedTuple):
     def total(self) -> Tensor:
         """What is minimised."""
         return torch.stack(list(self.terms().values())).sum()
+
+
+# The terms that each stage has.
+TERMS: dict[StageName, tuple[str, ...]] = {
+    "joint": Losses._fields,
+    "rpn": ("objectness", "proposal_box"),
+    "fast": ("classification", "box"),
+}
 
 
 class AnchorSample(NamedTuple):
@@ -63,7 +73,10 @@ class Regions(NamedTuple):
 
 
 def sample_anchors(
-    anchors: Tensor, gt_boxes: list[Tensor], config: RpnConfig, generator: torch.Generator
+    anchors: Tensor,
+    gt_boxes: list[Tensor],
+    config: RpnConfig,
+    generators: Sequence[torch.Generator],
 ) -> AnchorSample:
     """The anchors that the first stage learns from.
 
@@ -71,10 +84,10 @@ def sample_anchors(
         anchors: [M, 4], of all levels; those outside the image count too, as the paper has it.
         gt_boxes: [G, 4] of each image.
         config: thresholds and counts.
-        generator: draws the samples.
+        generators: draw the samples, one for each image.
     """
     parts = []
-    for image, boxes in enumerate(gt_boxes):
+    for image, (boxes, generator) in enumerate(zip(gt_boxes, generators, strict=True)):
         matches = match(
             box_iou(anchors, boxes),
             config.foreground_iou,
@@ -98,16 +111,19 @@ def sample_anchors(
 
 
 def rpn_losses(
-    predictions: LevelPredictions, chosen: AnchorSample, config: RpnConfig
+    predictions: LevelPredictions, chosen: AnchorSample, images: int, config: RpnConfig
 ) -> tuple[Tensor, Tensor]:
-    """The objectness and proposal-box losses over the `chosen` anchors, of which the head says `predictions`."""
-    count = max(1, chosen.labels.numel())
+    """The objectness and proposal-box losses over the `chosen` anchors, of which the head says `predictions`.
+
+    `images` are those of the whole batch, of which these may be a share.
+    """
+    weights = _weights(chosen.images, images)
     target = chosen.labels.to(predictions.logits)
-    objectness = F.binary_cross_entropy_with_logits(predictions.logits, target, reduction="sum")
+    objectness = F.binary_cross_entropy_with_logits(predictions.logits, target, reduction="none")
     positive = torch.nonzero(chosen.labels).squeeze(1)
     targets = encode_boxes(chosen.boxes[positive], chosen.gt_boxes[positive], BOX_WEIGHTS)
     box = _smooth_l1(predictions.deltas[positive], targets, config.box_loss_beta)
-    return objectness / count, box / count
+    return (objectness * weights).sum(), (box * weights[positive]).sum()
 
 
 def sample_regions(
@@ -116,7 +132,7 @@ def sample_regions(
     gt_labels: list[Tensor],
     background: int,
     config: RoiConfig,
-    generator: torch.Generator,
+    generators: Sequence[torch.Generator],
 ) -> Regions:
     """The regions that the second stage learns from; ground truth joins the proposals.
 
@@ -126,10 +142,12 @@ def sample_regions(
         gt_labels: [G] of each image.
         background: the label of background, C.
         config: thresholds and counts.
-        generator: draws the samples.
+        generators: draw the samples, one for each image.
     """
     parts = []
-    for image, (boxes, labels) in enumerate(zip(gt_boxes, gt_labels, strict=True)):
+    for image, (boxes, labels, generator) in enumerate(
+        zip(gt_boxes, gt_labels, generators, strict=True)
+    ):
         candidates = torch.cat([proposals.boxes[image][proposals.valid[image]], boxes])
         threshold = config.foreground_iou
         matches = match(box_iou(candidates, boxes), threshold, threshold, keep_best=False)
@@ -151,20 +169,27 @@ def sample_regions(
 
 
 def roi_losses(
-    predictions: RoiPredictions, regions: Regions, config: RoiConfig
+    predictions: RoiPredictions, regions: Regions, images: int, config: RoiConfig
 ) -> tuple[Tensor, Tensor]:
-    """The classification and box losses over the sampled `regions`."""
+    """The classification and box losses over the sampled `regions`; `images` as in `rpn_losses`."""
     background = predictions.deltas.shape[1]
-    count = max(1, regions.labels.numel())
-    classification = F.cross_entropy(predictions.logits, regions.labels, reduction="sum") / count
+    weights = _weights(regions.images, images)
+    classification = F.cross_entropy(predictions.logits, regions.labels, reduction="none")
     positive = torch.nonzero(regions.labels != background).squeeze(1)
     targets = encode_boxes(regions.boxes[positive], regions.gt_boxes[positive], config.box_weights)
     deltas = predictions.deltas[positive, regions.labels[positive]]
-    return classification, _smooth_l1(deltas, targets, config.box_loss_beta) / count
+    box = _smooth_l1(deltas, targets, config.box_loss_beta)
+    return (classification * weights).sum(), (box * weights[positive]).sum()
+
+
+def _weights(owners: Tensor, images: int) -> Tensor:
+    """What each of S candidates weighs: an image's share of `images`, divided among those that it `owners` [S]."""
+    return 1.0 / (owners.bincount()[owners] * images)
 
 
 def _smooth_l1(pred: Tensor, target: Tensor, beta: float) -> Tensor:
-    return F.smooth_l1_loss(pred, target, beta=beta, reduction="sum")
+    """Of each box: summed over its four deltas."""
+    return F.smooth_l1_loss(pred, target, beta=beta, reduction="none").sum(dim=-1)
 
 
 def _rows(table: Tensor, indices: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ FREE_KEYS = {
     "checkpoint_every",
     "eval_every",
     "schedule.steps",
+    "schedule.accumulate",  # but for rounding
     *(f"data.{key}" for key in ("root", "workers", "verify")),
     *(f"data.val_{key}" for key in ("annotations", "images", "proposals")),
     "data.train_proposals",  # their content counts, which is in the data's digest

@@ -7,10 +7,20 @@ Legend
     M   candidates of an image: anchors, or proposals and ground truth
 """
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from model.matching import NEGATIVE, POSITIVE
+
+
+def generator_of(seed: int, step: int, position: int) -> torch.Generator:
+    """What draws for one picture: the one at `position` of a step's whole batch.
+
+    So a draw depends neither on the steps before nor on how the batch is divided.
+    """
+    [state] = np.random.SeedSequence((seed, step, position)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state) >> 1)  # torch wants 63 bits
 
 
 def sample(

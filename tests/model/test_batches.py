@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.annotations import DataError
-from model.batches import Batch, Draw, Sample, TrainingSet, collate, plan_epoch, training_loader
+from model.batches import (
+    Batch,
+    Draw,
+    Sample,
+    Share,
+    TrainingSet,
+    collate,
+    divide,
+    plan_epoch,
+    training_loader,
+)
 from model.input_config import ResizeConfig
 from model.transforms import Size
 from tests.model.conftest import CocoFolder
@@ -134,19 +144,40 @@ def test_a_batch_holds_its_samples_top_left_and_nothing_else(
     shapes: list[tuple[int, int, int]],
 ) -> None:
     samples = [sample(*shape) for shape in shapes]
-    batch = collate(samples)
-    _, _, H, W = batch.images.shape
-    assert math.ceil(max(height for height, _, _ in shapes) / 32) * 32 == H
-    assert math.ceil(max(width for _, width, _ in shapes) / 32) * 32 == W
+    batch = collate(samples, share_of(len(samples)))
+    assert batch.images.shape == (len(shapes), 3, 96, 128)
     for image, size, one in zip(batch.images, batch.sizes.tolist(), samples, strict=True):
         height, width = size
         assert torch.equal(image[:, :height, :width], one.image)
         assert int(image.count_nonzero()) == 3 * height * width
 
 
+def share_of(count: int) -> Share:
+    """All of a batch of `count` pictures, in a frame that holds them."""
+    return Share((), tuple(range(count)), count, (96, 128))
+
+
+def test_a_frame_is_the_least_multiple_of_32_that_holds_its_pictures(folder: CocoFolder) -> None:
+    dataset = training_set(folder)
+    assert dataset.frame([Draw(0, False, 40), Draw(2, True, 40)]) == (64, 96)  # 36 x 80, 9 x 80
+    assert dataset.frame([Draw(0, False, 20), Draw(1, False, 20)]) == (64, 64)  # 18 x 40, 40 x 17
+
+
+@given(count=st.integers(1, 9), parts=st.integers(1, 4))
+def test_the_shares_of_a_batch_are_the_batch(count: int, parts: int) -> None:
+    batch = [Draw(10 + number, False, 40) for number in range(count)]
+    shares = divide(batch, (64, 96), parts)
+    taken = {p: d for share in shares for p, d in zip(share.positions, share.draws, strict=True)}
+    assert [taken[position] for position in range(count)] == batch
+    assert {(share.whole, share.frame) for share in shares} == {(count, (64, 96))}
+    lengths = [len(share.draws) for share in shares]
+    assert len(lengths) == parts
+    assert max(lengths) - min(lengths) <= 1
+
+
 def test_a_batch_keeps_types_and_targets() -> None:
     samples = [sample(20, 45, 2), sample(50, 21, 0)]
-    batch = collate(samples)
+    batch = collate(samples, share_of(2))
     assert (batch.images.dtype, batch.sizes.dtype) == (torch.uint8, torch.int64)
     assert batch.sizes.tolist() == [[20, 45], [50, 21]]
     assert [boxes.shape for boxes in batch.gt_boxes] == [(2, 4), (0, 4)]
@@ -154,7 +185,7 @@ def test_a_batch_keeps_types_and_targets() -> None:
 
 
 def test_a_batch_moves_to_a_device_whole() -> None:
-    moved = collate([sample(20, 45, 2), sample(50, 21, 0)]).to("meta")
+    moved = collate([sample(20, 45, 2), sample(50, 21, 0)], share_of(2)).to("meta")
     tensors = [moved.images, moved.sizes, *moved.gt_boxes, *moved.gt_labels]
     assert {tensor.device.type for tensor in tensors} == {"meta"}
 
@@ -164,8 +195,10 @@ def test_a_batch_moves_to_a_device_whole() -> None:
 def test_a_loader_gives_the_planned_batches_in_order(folder: CocoFolder, workers: int) -> None:
     dataset = training_set(folder)
     batches = [[Draw(2, True, 20), Draw(0, False, 20)], [Draw(1, False, 40)]]
-    loaded = list(training_loader(dataset, batches, workers))
-    expected = [collate([dataset[draw] for draw in batch]) for batch in batches]
+    steps = [divide(batch, dataset.frame(batch), 2) for batch in batches]
+    loaded = [batch for step in training_loader(dataset, steps, workers) for batch in step]
+    shares = [share for step in steps for share in step if share.draws]
+    expected = [collate([dataset[draw] for draw in share.draws], share) for share in shares]
     assert len(loaded) == len(expected)
     for got, want in zip(loaded, expected, strict=True):
         assert isinstance(got, Batch)
@@ -177,4 +210,4 @@ def test_a_worker_that_meets_a_broken_picture_says_which(folder: CocoFolder) -> 
     dataset = training_set(folder)
     (folder.root / "tall.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"tall\.png"):
-        list(training_loader(dataset, [[Draw(1, False, 40)]], 1))
+        list(training_loader(dataset, [divide([Draw(1, False, 40)], (96, 96), 1)], 1))

@@ -35,6 +35,10 @@ def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def generators(count: int, seed: int = 0) -> list[torch.Generator]:
+    return [generator(seed + number) for number in range(count)]
+
+
 def predictions(images: int) -> list[LevelPredictions]:
     return [
         LevelPredictions(
@@ -49,10 +53,10 @@ def proposal_losses(
     levels: list[LevelPredictions], boxes: list[Tensor], config: RpnConfig, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """The losses over the anchors that `seed` draws, of predictions for all."""
-    chosen = sample_anchors(torch.cat(ANCHORS), boxes, config, generator(seed))
+    chosen = sample_anchors(torch.cat(ANCHORS), boxes, config, generators(len(boxes), 10 * seed))
     logits = torch.cat([level.logits for level in levels], dim=1)[chosen.images, chosen.places]
     deltas = torch.cat([level.deltas for level in levels], dim=1)[chosen.images, chosen.places]
-    return rpn_losses(LevelPredictions(logits, deltas), chosen, config)
+    return rpn_losses(LevelPredictions(logits, deltas), chosen, len(boxes), config)
 
 
 def smooth_l1(difference: Tensor, beta: float) -> Tensor:
@@ -89,17 +93,16 @@ def test_the_proposal_losses_are_those_of_faster_rcnn_equation_1() -> None:
     levels, anchors = predictions(2), torch.cat(ANCHORS)
     logits = torch.cat([level.logits for level in levels], dim=1)
     deltas = torch.cat([level.deltas for level in levels], dim=1)
-    cross_entropy, regression, count = torch.zeros(()), torch.zeros(()), 0
+    cross_entropy, regression = torch.zeros(()), torch.zeros(())
     for n in range(2):
         positive, negative, matched = assigned(boxes[n])
-        cross_entropy += (
-            F.softplus(-logits[n][positive]).sum() + F.softplus(logits[n][negative]).sum()
-        )
+        count = int(positive.sum() + negative.sum())
+        of_image = F.softplus(-logits[n][positive]).sum() + F.softplus(logits[n][negative]).sum()
+        cross_entropy += of_image / count
         targets = encode_boxes(anchors[positive], matched[positive], UNIT)
-        regression += smooth_l1(deltas[n][positive] - targets, 1 / 9)
-        count += int(positive.sum() + negative.sum())
+        regression += smooth_l1(deltas[n][positive] - targets, 1 / 9) / count
     got = proposal_losses(levels, boxes, EVERYTHING)
-    torch.testing.assert_close(got, (cross_entropy / count, regression / count))
+    torch.testing.assert_close(got, (cross_entropy / 2, regression / 2))
 
 
 def test_as_many_anchors_of_an_image_count_as_configured() -> None:
@@ -152,7 +155,7 @@ def test_regions_by_hand() -> None:
     given = proposals(torch.tensor([HALF, LESS, AWAY]), torch.tensor([AWAY]))
     gt_boxes, gt_labels = [torch.tensor([BOX]), NOTHING], [torch.tensor([4]), torch.zeros(0).long()]
     config = RoiConfig(batch_per_image=100, positive_fraction=1.0)
-    regions = sample_regions(given, gt_boxes, gt_labels, 7, config, generator())
+    regions = sample_regions(given, gt_boxes, gt_labels, 7, config, generators(len(gt_boxes)))
     assert regions.boxes.tolist() == [HALF, BOX, LESS, AWAY, AWAY]  # ground truth joins
     assert regions.labels.tolist() == [4, 4, 7, 7, 7]
     assert regions.images.tolist() == [0, 0, 0, 0, 1]
@@ -163,7 +166,7 @@ def test_a_region_answers_for_the_box_that_it_overlaps_most() -> None:
     gt_boxes, gt_labels = torch.tensor([AWAY, BOX]), torch.tensor([1, 5])
     config = RoiConfig(batch_per_image=100, positive_fraction=1.0)
     given = proposals(torch.tensor([HALF]))
-    regions = sample_regions(given, [gt_boxes], [gt_labels], 7, config, generator())
+    regions = sample_regions(given, [gt_boxes], [gt_labels], 7, config, generators(1))
     assert regions.labels.tolist() == [5, 1, 5]
     assert regions.gt_boxes.tolist() == [BOX, AWAY, BOX]
 
@@ -173,7 +176,7 @@ def test_a_quarter_of_the_regions_of_an_image_at_most_are_foreground() -> None:
     gt_boxes, gt_labels = [torch.tensor([BOX])] * 2, [torch.tensor([0])] * 2
     config = RoiConfig(batch_per_image=40)
     given = proposals(crowd, crowd)
-    regions = sample_regions(given, gt_boxes, gt_labels, 3, config, generator())
+    regions = sample_regions(given, gt_boxes, gt_labels, 3, config, generators(len(gt_boxes)))
     for n in range(2):
         labels = regions.labels[regions.images == n]
         assert (len(labels), int((labels == 0).sum())) == (40, 10)
@@ -184,7 +187,7 @@ def test_the_box_and_class_losses_are_those_of_fast_rcnn() -> None:
     labels = torch.tensor([2, 3, 0, 3, 1, 3])  # 3 is background
     logits, deltas = torch.randn(6, 4).requires_grad_(), torch.randn(6, 3, 4).requires_grad_()
     regions = Regions(boxes, torch.zeros(6).long(), labels, gt_boxes)
-    got = roi_losses(RoiPredictions(logits, deltas), regions, RoiConfig())
+    got = roi_losses(RoiPredictions(logits, deltas), regions, 1, RoiConfig())
     chosen = logits[range(6), labels]
     regression = torch.zeros(())
     for n in (0, 2, 4):
@@ -201,17 +204,37 @@ def test_without_foreground_there_is_no_box_loss() -> None:
     boxes, labels = random_boxes(4, (60, 90), 0), torch.full((4,), 3)
     predicted = RoiPredictions(torch.zeros(4, 4), torch.randn(4, 3, 4))
     regions = Regions(boxes, torch.zeros(4).long(), labels, boxes)
-    classification, regression = roi_losses(predicted, regions, RoiConfig())
+    classification, regression = roi_losses(predicted, regions, 1, RoiConfig())
     assert classification.item() == pytest.approx(math.log(4))
     assert regression.item() == 0
 
 
 def test_without_regions_the_losses_are_zero() -> None:
     none = torch.zeros(0).long()
-    regions = sample_regions(proposals(NOTHING), [NOTHING], [none], 3, RoiConfig(), generator())
+    regions = sample_regions(proposals(NOTHING), [NOTHING], [none], 3, RoiConfig(), generators(1))
     assert regions.boxes.shape == (0, 4)
     predicted = RoiPredictions(torch.zeros(0, 4), torch.zeros(0, 3, 4))
-    assert [each.item() for each in roi_losses(predicted, regions, RoiConfig())] == [0, 0]
+    assert [each.item() for each in roi_losses(predicted, regions, 1, RoiConfig())] == [0, 0]
+
+
+def test_every_image_of_the_whole_batch_weighs_the_same_whatever_it_offers() -> None:
+    boxes, labels = random_boxes(5, (60, 90), 0), torch.tensor([3, 0, 3, 3, 1])
+    predicted = RoiPredictions(torch.randn(5, 4), torch.randn(5, 3, 4))
+    regions = Regions(boxes, torch.tensor([0, 0, 0, 0, 1]), labels, random_boxes(5, (60, 90), 1))
+    together = roi_losses(predicted, regions, 2, RoiConfig())
+    shares = [
+        roi_losses(
+            RoiPredictions(predicted.logits[part], predicted.deltas[part]),
+            Regions(
+                boxes[part], torch.zeros_like(labels[part]), labels[part], regions.gt_boxes[part]
+            ),
+            2,
+            RoiConfig(),
+        )
+        for part in (slice(0, 4), slice(4, 5))
+    ]
+    for whole, first, second in zip(together, *shares, strict=True):
+        torch.testing.assert_close(first + second, whole)
 
 
 def test_the_total_is_the_sum_of_the_four() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.batches import Batch, TrainingSet, plan_epoch, training_loader
+from model.batches import Batch, TrainingSet, divide, plan_epoch, training_loader
 from model.coco import CocoDataset
 from model.config import ScheduleConfig, TrainConfig
 from model.detector import Detector
@@ -25,7 +25,9 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> list[Batch]:
     dataset = CocoDataset.read(root / "train.json", root)
     sizes = [record.size for record in dataset.records]
     plan = plan_epoch(sizes, seed=0, epoch=0, batch_size=4, short_sides=(64,))
-    return list(training_loader(TrainingSet(dataset, ResizeConfig(64, 96)), plan, 0))
+    training_set = TrainingSet(dataset, ResizeConfig(64, 96))
+    steps = [divide(batch, training_set.frame(batch), 1) for batch in plan]
+    return [batch for [batch] in training_loader(training_set, steps, 0)]
 
 
 @pytest.fixture
@@ -64,9 +66,9 @@ def test_without_warm_up_the_first_step_has_the_full_rate() -> None:
 
 
 def test_the_losses_fall(batches: list[Batch], config: TrainConfig) -> None:
-    trainer = trainer_of(config)
+    trainer = trainer_of(with_schedule(config, learning_rate=0.04))
     steps = enumerate(islice(cycle(batches), STEPS))
-    values = [trainer.step(number, batch) for number, batch in steps]
+    values = [trainer.step(number, [batch]) for number, batch in steps]
     first, last = values[: len(batches)], values[-len(batches) :]
     assert sum(v["loss"] for v in last) < 0.7 * sum(v["loss"] for v in first)
     assert sum(v["objectness"] for v in last) < 0.9 * sum(v["objectness"] for v in first)
@@ -79,7 +81,7 @@ def test_the_losses_fall(batches: list[Batch], config: TrainConfig) -> None:
 def test_the_same_seed_gives_the_same_losses(batches: list[Batch], config: TrainConfig) -> None:
     def losses(seed: int) -> list[dict[str, float]]:
         trainer = trainer_of(replace(config, seed=seed))
-        return [trainer.step(number, batch) for number, batch in enumerate(batches)]
+        return [trainer.step(number, [batch]) for number, batch in enumerate(batches)]
 
     first = losses(3)
     assert losses(3) == first
@@ -93,7 +95,7 @@ def test_every_part_learns_and_frozen_stages_do_not(
     config = replace(config, model=replace(config.model, backbone=backbone))
     trainer = trainer_of(with_schedule(config, warmup_steps=0))
     before = {n: p.detach().clone() for n, p in trainer.detector.named_parameters()}
-    trainer.step(0, batches[0])
+    trainer.step(0, [batches[0]])
     for name, parameter in trainer.detector.named_parameters():
         frozen = name.startswith(("backbone.stem", "backbone.stages.0."))
         assert torch.equal(parameter, before[name]) == frozen, name
@@ -113,7 +115,7 @@ def test_weights_decay_and_biases_do_not(config: TrainConfig) -> None:
 
 def test_a_step_takes_the_rate_of_its_number(batches: list[Batch], config: TrainConfig) -> None:
     trainer = trainer_of(config)
-    values = [trainer.step(number, batches[0]) for number in (0, 4, 5)]
+    values = [trainer.step(number, [batches[0]]) for number in (0, 4, 5)]
     assert [v["lr"] for v in values] == pytest.approx([0.002, 0.0164, 0.02])
     assert {group["lr"] for group in trainer.optimizer.param_groups} == {0.02}
 
@@ -123,7 +125,7 @@ def test_a_clipped_gradient_is_no_longer_than_allowed(
 ) -> None:
     def length(clip_norm: float) -> float:
         trainer = trainer_of(with_schedule(config, clip_norm=clip_norm))
-        trainer.step(0, batches[0])
+        trainer.step(0, [batches[0]])
         gradients = [p.grad.norm() for p in trainer.detector.parameters() if p.grad is not None]
         return float(torch.stack(gradients).norm())
 
@@ -134,9 +136,9 @@ def test_a_clipped_gradient_is_no_longer_than_allowed(
 def test_mixed_precision_stays_near_float32_and_keeps_float32_weights(
     batches: list[Batch], config: TrainConfig
 ) -> None:
-    exact = trainer_of(config).step(0, batches[0])
+    exact = trainer_of(config).step(0, [batches[0]])
     trainer = trainer_of(replace(config, precision="mixed"))
-    mixed = trainer.step(0, batches[0])
+    mixed = trainer.step(0, [batches[0]])
     assert mixed["loss"] == pytest.approx(exact["loss"], rel=0.05)
     assert mixed["loss"] != exact["loss"]
     assert {p.dtype for p in trainer.detector.parameters()} == {torch.float32}
@@ -146,7 +148,7 @@ def test_a_batch_without_any_box_can_be_learned_from(
     batches: list[Batch], config: TrainConfig
 ) -> None:
     none = [torch.zeros(0, 4)] * 4, [torch.zeros(0, dtype=torch.int64)] * 4
-    values = trainer_of(config).step(0, replace(batches[0], gt_boxes=none[0], gt_labels=none[1]))
+    values = trainer_of(config).step(0, [replace(batches[0], gt_boxes=none[0], gt_labels=none[1])])
     assert values["proposal_box"] == values["box"] == 0
     assert values["objectness"] > 0
 
@@ -159,7 +161,7 @@ def test_a_loss_that_is_no_number_stops_the_run_before_the_weights_move(
         trainer.detector.roi.logits.weight[0, 0] = float("nan")
     before = {n: v.clone() for n, v in trainer.detector.state_dict().items()}
     with pytest.raises(DivergedError, match=r"step 8: the loss is nan .*learning_rate") as caught:
-        trainer.step(7, batches[0])
+        trainer.step(7, [batches[0]])
     assert "classification nan" in str(caught.value)
     after = trainer.detector.state_dict()
     assert all(torch.equal(after[n].nan_to_num(), before[n].nan_to_num()) for n in before)
@@ -176,6 +178,6 @@ def test_a_gradient_that_is_not_finite_stops_the_run_before_the_weights_move(
     trainer.detector.roi.logits.register_full_backward_hook(explode)
     before = {n: v.clone() for n, v in trainer.detector.state_dict().items()}
     with pytest.raises(DivergedError, match=r"step 8: the gradient's norm is (nan|inf)"):
-        trainer.step(7, batches[0])
+        trainer.step(7, [batches[0]])
     after = trainer.detector.state_dict()
     assert all(torch.equal(after[n], before[n]) for n in before)
