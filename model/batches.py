@@ -5,7 +5,8 @@ choice (order, mirror images, scale). A run that is resumed makes the same plan 
 behind the batch where it stopped; workers decode and resize, and draw nothing.
 
 Batches pad to their largest picture, so landscape and portrait pictures are kept apart, as in
-torchvision's and Detectron2's samplers, and a batch has one short side. What is left over of the
+torchvision's and Detectron2's samplers, pictures of like aspect go together, and a batch has one
+short side. What is left over of the
 two orientations shares the last batches, so that every picture is drawn once an epoch and an
 epoch of I pictures has ceil(I / batch_size) batches.
 
@@ -37,6 +38,12 @@ from model.transforms import (
 
 # The coarsest stride of the backbone (C5); P6 is subsampled from P5 and needs no more.
 STRIDE = 32
+
+
+# Batches' worth of pictures, drawn at random, among which those of like aspect are put together. On Pascal VOC at
+# batches of 8, padded frames have 1.57 times the pictures' pixels in any order, 1.16 with the orientations apart, and
+# 1.07 with this; were all pictures sorted, 1.04, but then an epoch's batches would be much like the last one's.
+WINDOW = 8
 
 
 @dataclass(frozen=True)
@@ -139,7 +146,8 @@ def plan_epoch(
     full, left = [], []
     for group in (landscape, portrait):
         end = len(group) - len(group) % batch_size
-        full += _chunks(group[:end], batch_size)
+        for window in _chunks(group[:end], WINDOW * batch_size):
+            full += _chunks(sorted(window, key=lambda i: sizes[i][1] / sizes[i][0]), batch_size)
         left += group[end:]
     batches = full + _chunks(left, batch_size)
     plan = []

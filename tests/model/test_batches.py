@@ -61,6 +61,12 @@ def test_only_leftovers_mix_the_orientations(sizes: list[Size], batch_size: int)
     assert len(mixed) <= 2
 
 
+def test_pictures_of_like_aspect_share_a_batch() -> None:
+    squares, wide = [(30, 30)] * 16, [(20, 40)] * 16
+    batches = plan([size for pair in zip(squares, wide, strict=True) for size in pair])
+    assert all(len({draw.index % 2 for draw in batch}) == 1 for batch in batches)
+
+
 @given(sizes=sizes_of_pictures, batch_size=batch_sizes, epoch=st.integers(0, 1000))
 def test_a_plan_is_a_function_of_seed_and_epoch(
     sizes: list[Size], batch_size: int, epoch: int
