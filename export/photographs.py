@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model.annotations import DataError
 from model.coco import CocoDataset
-from model.config import ResizeConfig
+from model.input_config import ResizeConfig
 from model.transforms import (
     UnreadableImage,
     choose_bucket,

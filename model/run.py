@@ -133,8 +133,7 @@ class Run:
         resize = self.config.model.resize
         training_set = TrainingSet(
             self.training,
-            resize.short_side,
-            resize.max_side,
+            resize,
             self.train_proposals,
             self.config.model.rpn.post_nms_train,
         )

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model.buckets import best_buckets, padding_share
-from model.config import ResizeConfig
+from model.input_config import ResizeConfig
 from model.transforms import Size, choose_bucket, default_buckets, resized_size
 
 sides = st.integers(1, 900)
@@ -49,7 +49,7 @@ def test_a_resize_rule_with_the_chosen_buckets_takes_any_photograph(
     sizes: list[Size], most: int, short: int, more: int
 ) -> None:
     buckets = best_buckets(sizes, short, short + more, most)
-    assert ResizeConfig(short, short + more, buckets).buckets == buckets
+    assert ResizeConfig(short, short + more, buckets=buckets).buckets == buckets
     assert list(buckets) == sorted(set(buckets), key=lambda frame: (prod(frame), frame))
     for size in ((1, 900), (900, 1), (333, 500), (200, 200)):
         choose_bucket(resized_size(size, short, short + more), buckets)
