@@ -5,6 +5,7 @@ PYTHON ?= python3
 # onnxruntime-gpu where the machine has an NVIDIA driver, onnxruntime elsewhere; `make serve EXTRA=cpu` overrides.
 EXTRA ?= $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 MODEL ?= deploy/models/default/model.onnx
+ABLATION_DATA ?= data/aquarium
 CONFIG ?= model/configs/voc-mobilenetv2.toml
 DEFAULT_CHECKPOINT := deploy/models/default/checkpoint.pt
 CHECKPOINT ?= $(DEFAULT_CHECKPOINT)
@@ -22,7 +23,7 @@ DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: help install serve test check fmt train export compose-test clean
+.PHONY: help install serve test check fmt train ablation export compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -32,6 +33,7 @@ help:
 	@echo 'make check         ruff, mypy and the import contracts'
 	@echo 'make fmt           format, and mend what ruff can mend'
 	@echo 'make train         train CONFIG=$(CONFIG) with TRAIN_FLAGS="--set data.root=PATH"'
+	@echo 'make ablation      the paper'"'"'s ablations on ABLATION_DATA=$(ABLATION_DATA), into docs/results.md'
 	@echo 'make export        export CHECKPOINT=$(CHECKPOINT) to OUT, with EXPORT_FLAGS'
 	@echo 'make compose-test  build the containers, bring them up, post a photograph'
 	@echo 'make clean         remove the environments and caches'
@@ -72,6 +74,9 @@ fmt: $(DEV_READY)
 
 train: $(DEV_READY)
 	$(DEV)/bin/fpn-train $(CONFIG) $(TRAIN_FLAGS)
+
+ablation: $(DEV_READY)
+	$(DEV)/bin/python -m model.study --data $(ABLATION_DATA) $(ABLATION_FLAGS)
 
 export: $(DEV_READY)
 	$(DEV)/bin/fpn-export $(CHECKPOINT) --out $(OUT) $(EXPORT_FLAGS)

@@ -1,4 +1,8 @@
-"""Configurations to and from files and plain values: TOML, JSON, `--set KEY=VALUE`, checkpoints."""
+"""Configurations to and from files and plain values: TOML, JSON, `--set KEY=VALUE`, checkpoints.
+
+A file may begin from another: `base = "other.toml"`, a path from its own folder. Its values win over the base's, key
+by key; a list replaces the base's list.
+"""
 
 import json
 import tomllib
@@ -47,6 +51,27 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
     Raises:
         ConfigError: the file cannot be read or parsed, or holds an unknown key or a wrong value.
     """
+    values = _with_base(path, ())
+    for override in overrides:
+        _apply(values, override)
+    return from_mapping(TrainConfig, values, str(path))
+
+
+def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    """The values of a file over those of its base; `above` are the files that led here."""
+    values = _values(path)
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    if not isinstance(base, str):
+        raise ConfigError(f"{path}: base: expected the path of a file, got {base!r}")
+    parent, above = path.parent / base, (*above, path.resolve())
+    if parent.resolve() in above:
+        raise ConfigError(f"{path}: base = {base!r} leads back to where it began")
+    return _merged(_with_base(parent, above), values)
+
+
+def _values(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
@@ -56,9 +81,18 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
         raise ConfigError(f"{path}: not valid {path.suffix[1:] or 'TOML'}: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a table of settings, got {type(values).__name__}")
-    for override in overrides:
-        _apply(values, override)
-    return from_mapping(TrainConfig, values, str(path))
+    return values
+
+
+def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in values.items():
+        below = base.get(key)
+        if isinstance(below, dict) and isinstance(value, dict):
+            merged[key] = _merged(below, value)
+        else:
+            merged[key] = value
+    return merged
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -9,7 +9,7 @@ from model.config import AnchorConfig, DetectorConfig, RpnConfig, TrainConfig
 from model.config_file import ConfigError, from_mapping, load_config, to_mapping
 from model.input_config import ResizeConfig
 
-SHIPPED = sorted((Path(str(model.__file__)).parent / "configs").iterdir())
+SHIPPED = sorted((Path(str(model.__file__)).parent / "configs").rglob("*.toml"))
 DATA = {"root": "photos", "train_annotations": "train.json", "train_images": "images"}
 RUN: dict[str, Any] = {"name": "a run", "data": DATA}
 TOML = """
@@ -31,12 +31,12 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.name))
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_every_shipped_configuration_loads(path: Path) -> None:
     assert load_config(path).name
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.name))
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_a_shipped_run_ends_after_its_last_decay(path: Path) -> None:
     schedule = load_config(path).schedule
     assert schedule.warmup_steps < schedule.decay_steps[0]
@@ -201,3 +201,25 @@ def test_a_file_that_cannot_be_parsed_is_refused(
 def test_a_missing_file_is_refused_by_its_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"absent.toml: .*No such file"):
         load_config(tmp_path / "absent.toml")
+
+
+def test_a_file_wins_over_its_base_key_by_key(file: Path) -> None:
+    middle, top = file.parent / "middle.toml", file.parent / "deep" / "top.toml"
+    middle.write_text('base = "run.toml"\n[schedule]\ndecay_steps = [5]\n')
+    top.parent.mkdir()
+    top.write_text('base = "../middle.toml"\nname = "other"\n[data]\nflip = false\n')
+    config, plain = load_config(top), load_config(file)
+    assert (config.name, config.data.flip) == ("other", False)
+    assert config.schedule.decay_steps == (5,)
+    assert config.schedule.steps == plain.schedule.steps
+    assert config.data.root == plain.data.root
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [('"run.toml"', "leads back"), ("3", "path of a file"), ('"gone.toml"', "gone.toml: expected")],
+)
+def test_a_base_that_cannot_be_is_refused(file: Path, base: str, message: str) -> None:
+    file.write_text(f"base = {base}\n{TOML}")
+    with pytest.raises(ConfigError, match=message):
+        load_config(file)
