@@ -28,9 +28,9 @@ from model.config import TrainConfig
 from model.config_file import ConfigError, load_config, to_mapping
 from model.findings import Loading
 from model.proposals import ProposalSet
+from model.run import Run, RunError
 from model.stage_evaluation import propose_all, stage_figures
 from model.study_page import write_page
-from model.train import Run, RunError
 from model.trainer import DivergedError
 
 logger = logging.getLogger(__name__)

@@ -44,6 +44,8 @@ def batch_of_noise() -> Batch:
         sizes=torch.tensor([[64, 96], [60, 80]]),
         gt_boxes=[random_boxes(2, (60, 80), 1, 16), random_boxes(1, (60, 80), 2, 16)],
         gt_labels=[torch.tensor([0, 1]), torch.tensor([1])],
+        positions=(0, 1),
+        whole=2,
         proposals=[random_boxes(9, (60, 80), 3, 4), random_boxes(5, (60, 80), 4, 4)],
     )
 
@@ -57,7 +59,7 @@ def test_a_shipped_configuration_builds_and_takes_a_step(path: Path) -> None:
     torch.manual_seed(0)
     detector = Detector(config.model, ("cat", "dog"))
     begin_stage(detector, config, resumed=True)  # without what an earlier row hands over
-    Trainer(detector, config).step(0, batch_of_noise())
+    Trainer(detector, config).step(0, [batch_of_noise()])
     moved = {n.split(".")[0] for n, value in detector.named_parameters() if value.grad is not None}
     fixed = {*config.freeze, *UNREACHED[config.stage]}
     for part in ("backbone", "rpn", "roi"):
