@@ -1,0 +1,99 @@
+"""One contender in a process of its own: `python -m benchmarks.contender KIND MODEL PHOTOGRAPHS THREADS`.
+
+Alone, its peak memory is its own, and no other runtime's threads or caches touch it. It reads requests and writes
+answers, one JSON object a line:
+
+    {"do": "run", "batch": n}      {"seconds": s}: the median of a turn; ready-made inputs of n photographs to results
+    {"do": "found"}                {"boxes": [...], "labels": [...], "scores": [...]} of the first photograph
+    {"do": "stages", "runs": n}    {"stages": {stage: seconds}} of one photograph (ONNX Runtime only)
+    {"do": "peak"}                 {"bytes": n}: the most memory that it ever held
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Imported by name: a contender must not carry the libraries of the others.
+MAKERS = {
+    "eager": "benchmarks.torch_contenders:Eager",
+    "compiled": "benchmarks.torch_contenders:Compiled",
+    "torchvision-onnx": "benchmarks.onnx_contenders:TorchvisionOnnx",
+    "openvino": "benchmarks.openvino_contenders:OpenVino",
+    "openvino-bfloat16": "benchmarks.openvino_contenders:OpenVinoBfloat16",
+    "float32": "benchmarks.onnx_contenders:Ours",
+    "int8": "benchmarks.onnx_contenders:Ours",
+}
+
+# The threads of the contender before spin for a while after its last run, and would take a core from this one.
+SETTLE_S = 0.3
+TURN_S = 0.5  # a turn is one run, or as many as fit
+
+Photographs = NDArray[np.uint8]  # [n, 3, H, W] RGB
+
+
+class Contender(Protocol):
+    """A runtime with its model loaded."""
+
+    def prepared(self, photographs: Photographs) -> Any:
+        """The inputs that `run` takes."""
+
+    def run(self, inputs: Any) -> Any:
+        """The results of `inputs`."""
+
+    def found(self, results: Any) -> dict[str, list[Any]]:
+        """Boxes, 0-based labels and scores of the first photograph, from `results` of `run`."""
+
+    def stages(self, inputs: Any, runs: int) -> dict[str, float]:
+        """Mean seconds of each stage over `runs`; empty where the runtime does not say."""
+
+
+def main() -> int:
+    """Answer requests until there are no more."""
+    kind, model, photographs, threads = sys.argv[1:]
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # what libraries print is no answer
+    module, _, name = MAKERS[kind].partition(":")
+    contender: Contender = getattr(importlib.import_module(module), name)(Path(model), int(threads))
+    pictures = np.load(photographs)
+    print(json.dumps({"ready": True}), file=answers)
+    for line in sys.stdin:
+        print(json.dumps(_answer(contender, pictures, json.loads(line))), file=answers)
+    return 0
+
+
+def _answer(
+    contender: Contender, photographs: Photographs, request: dict[str, Any]
+) -> dict[str, Any]:
+    if request["do"] == "peak":
+        return {"bytes": _peak_bytes()}
+    inputs = contender.prepared(photographs[: request.get("batch", 1)])
+    if request["do"] == "stages":
+        return {"stages": contender.stages(inputs, request["runs"])}
+    if request["do"] == "found":
+        return contender.found(contender.run(inputs))
+    time.sleep(SETTLE_S)
+    seconds: list[float] = []
+    while sum(seconds) < TURN_S:
+        start = time.perf_counter()
+        contender.run(inputs)
+        seconds.append(time.perf_counter() - start)
+    return {"seconds": median(seconds)}
+
+
+def _peak_bytes() -> int:
+    """`getrusage` would include what the parent held when it started this process."""
+    status = Path("/proc/self/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+if __name__ == "__main__":
+    sys.exit(main())

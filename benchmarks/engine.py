@@ -1,0 +1,154 @@
+"""`python -m benchmarks.engine`: this detector against torchvision's, in every runtime that is here, in one run.
+
+Same weights, same photographs, the same number of threads. Every contender is a process of its own; they take turns,
+one each a round, so that what disturbs the machine disturbs them all. Each first turn at a batch size is a
+warm-up. Time is from ready-made inputs to results. Larger batches are for those that can: torchvision's ONNX is pinned
+to one image. float16 is for GPUs: on a CPU ONNX Runtime has no convolution for it, so it is not measured here.
+"""
+
+import argparse
+import os
+import platform
+import sys
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from benchmarks.artifacts import ROOT, Artifacts
+from benchmarks.contender import MAKERS, Photographs
+from benchmarks.networks import (
+    DEFAULT_FRAME,
+    RESNET50_FRAME,
+    default_detector,
+    flops_per_image,
+    seeded_resnet50,
+)
+from benchmarks.peak import peaks
+from benchmarks.photographs import MOST, photographs
+from benchmarks.processes import Child, ContenderFailed
+from benchmarks.summary import Measured, speed_table, stage_table, targets
+from model.detector import Detector
+
+BATCHED = ("eager", "float32", "int8")
+WARM_UPS = {"compiled": 4}  # it compiles anew for the second and third run, for sizes that change
+PROFILED_RUNS = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0, whether targets are met or missed."""
+    options = _parser().parse_args(arguments)
+    frame = RESNET50_FRAME if options.model == "resnet50" else DEFAULT_FRAME
+    pictures = photographs(frame)
+    detector = seeded_resnet50(pictures[0]) if options.model == "resnet50" else default_detector()
+    given = {k: v for k in ("float32", "int8") if (v := vars(options)[k]) is not None}
+    artifacts = Artifacts(detector, pictures, options.cache, given)
+    most = peaks(options.threads)
+    results = _measured(options, artifacts, pictures)
+    text = "\n\n".join(
+        [
+            _conditions(options, detector, frame, most),
+            speed_table(results, flops_per_image(detector, pictures[0]), most),
+            stage_table(results),
+            "\n".join(f"* {line}" for line in targets(results, options.model)),
+        ]
+    )
+    print(text)
+    if options.markdown:
+        options.markdown.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def _measured(
+    options: argparse.Namespace, artifacts: Artifacts, pictures: Photographs
+) -> dict[str, Measured]:
+    results = {kind: Measured() for kind in options.contenders}
+    with ExitStack() as stack, TemporaryDirectory() as folder:
+        path = Path(folder) / "photographs.npy"
+        np.save(path, pictures)
+        children = {}
+        for kind, measured in results.items():
+            _tell(f"{kind}: loading")
+            model = artifacts.path(kind)
+            try:
+                child = Child(kind, model, path, options.threads, options.limit_s)
+                children[kind] = stack.enter_context(child)
+            except ContenderFailed as failure:
+                measured.failed = str(failure)
+        for batch in sorted(options.batches):
+            able = {k: c for k, c in children.items() if batch == 1 or k in BATCHED}
+            _race(able, results, batch, options.rounds)
+        for kind in [kind for kind in children if not results[kind].failed]:
+            _tell(f"{kind}: stages")
+            measured, child = results[kind], children[kind]
+            measured.found = child.ask("found")
+            measured.stages = child.ask("stages", runs=PROFILED_RUNS)["stages"]
+    return results
+
+
+def _race(
+    children: dict[str, Child], results: dict[str, Measured], batch: int, rounds: int
+) -> None:
+    """Warm up and take turns; who fails is out."""
+    running = dict(children)
+    for turn in range(-1, rounds):
+        _tell(f"batch {batch}: {'warm-up' if turn < 0 else f'round {turn + 1} of {rounds}'}")
+        for kind, child in list(running.items()):
+            measured = results[kind]
+            try:
+                if turn < 0:
+                    for _ in range(WARM_UPS.get(kind, 1)):
+                        child.ask("run", batch=batch)
+                    continue
+                seconds = child.ask("run", batch=batch)["seconds"]
+                measured.seconds.setdefault(batch, []).append(seconds)
+                measured.peak_bytes[batch] = child.ask("peak")["bytes"]
+            except ContenderFailed as failure:
+                measured.failed = str(failure)
+                del running[kind]
+
+
+def _conditions(
+    options: argparse.Namespace, detector: Detector, frame: tuple[int, int], most: dict[str, float]
+) -> str:
+    libraries = ", ".join(
+        f"{name} {version(name)}" for name in ("torch", "torchvision", "onnxruntime")
+    )
+    return (
+        f"`--model {options.model}`: {detector.config.backbone.name}, frame {frame[0]} x {frame[1]}, up to {MOST}"
+        f" photographs, {options.rounds} rounds, {options.threads} threads on {os.cpu_count()} cores"
+        f" ({platform.machine()}), {libraries}. Matrix peak: float32 {most['float32'] / 1e9:.0f},"
+        f" int8 {most['int8'] / 1e9:.0f} thousand million operations a second."
+    )
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.engine",
+        description="The detector against torchvision's, in one run: time, stages, memory, share of the peak.",
+    )
+    parser.add_argument("--model", choices=["resnet50", "default"], default="default")
+    parser.add_argument(
+        "--batches", type=int, nargs="+", choices=range(1, MOST + 1), default=[1, 4, 8], metavar="N"
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="at every batch size (default: 7)")
+    parser.add_argument("--contenders", nargs="+", choices=list(MAKERS), default=list(MAKERS))
+    parser.add_argument("--float32", type=Path, metavar="FILE", help="our artifact, else exported")
+    parser.add_argument("--int8", type=Path, metavar="FILE", help="our artifact, else exported")
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--limit-s", type=float, default=300.0, help="the longest one run may take (default: 300)"
+    )
+    parser.add_argument("--cache", type=Path, default=ROOT / "runs/benchmarks", metavar="DIR")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables there")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

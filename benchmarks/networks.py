@@ -1,0 +1,213 @@
+"""The two detectors that are measured, and the same networks as torchvision builds them.
+
+`torchvision_twin` carries our weights into torchvision's FasterRCNN: its pyramid, its proposals, its heads. Frozen
+norms stay apart from their convolutions there, as torchvision's users have them. What torchvision cannot be told is
+the half-pixel alignment of RoIAlign, which costs nothing: our seeded ResNet-50 does without it.
+
+Seeded weights answer like trained ones in what costs time: every norm is calibrated on a photograph, and the
+predictors are spread so that proposals and detections are as many as their limits.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision.models import mobilenet_v2
+from torchvision.models.detection import FasterRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_fpn_backbone
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from model.backbone import CHANNELS, FrozenNormConv2d
+from model.checkpoint import load_detector
+from model.config import DetectorConfig
+from model.config_file import from_mapping
+from model.detector import Detector
+from model.fpn import FeaturePyramid
+from model.roi import RoiHead
+
+# torchvision's fasterrcnn_resnet50_fpn: 90 foreground classes, at the frame that the published figures use.
+RESNET50_FRAME = (800, 1088)
+RESNET50_CLASSES = 90
+DEFAULT_FRAME = (320, 448)  # of a 4:3 photograph
+DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "deploy/models/default/checkpoint.pt"
+
+# Of the predictors' outputs over a photograph: proposals and classes spread as trained ones do.
+LOGIT_DEVIATION, PROPOSAL_DEVIATION, BOX_DEVIATION = 2.0, 0.3, 0.5
+
+
+def default_detector() -> Detector:
+    """The served default model."""
+    return load_detector(DEFAULT_CHECKPOINT)
+
+
+def seeded_resnet50(photograph: NDArray[np.uint8]) -> Detector:
+    """A ResNet-50 detector of seeded weights, calibrated on `photograph` [3, H, W]."""
+    height, width = RESNET50_FRAME
+    values = {
+        "resize": {
+            "short_side": height,
+            "max_side": width,
+            "buckets": [[height, width], [width, height]],
+        },
+        "backbone": {"name": "resnet50", "weights": "none", "frozen_stages": 0},
+        "roi": {"aligned": False},
+    }
+    torch.manual_seed(0)
+    names = tuple(f"class {label}" for label in range(RESNET50_CLASSES))
+    detector = Detector(from_mapping(DetectorConfig, values, "benchmarks"), names).eval()
+    with torch.no_grad():
+        _spread(detector, torch.from_numpy(photograph)[None])
+    return detector
+
+
+def flops_per_image(detector: Detector, photograph: NDArray[np.uint8]) -> int:
+    """Floating-point operations (a multiplication and an addition are two) of convolutions and matrix products."""
+    images = torch.from_numpy(photograph)[None]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        detector.detect(images, torch.tensor([images.shape[-2:]]))
+    return int(counter.get_total_flops())
+
+
+def torchvision_twin(detector: Detector) -> FasterRCNN:
+    """The detector of torchvision with the weights and settings of `detector`, in evaluation mode."""
+    config = detector.config
+    rpn, roi = config.rpn, config.roi
+    backbone = _twin_backbone(config)
+    anchors = AnchorGenerator(
+        tuple((int(size),) for size in config.anchors.sizes),
+        (config.anchors.ratios,) * len(config.anchors.sizes),
+    )
+    twin = FasterRCNN(
+        backbone,
+        min_size=config.resize.short_side,
+        max_size=config.resize.max_side,
+        rpn_anchor_generator=anchors,
+        rpn_pre_nms_top_n_test=rpn.pre_nms_test,
+        rpn_post_nms_top_n_test=rpn.post_nms_test,
+        rpn_nms_thresh=rpn.nms_iou,
+        box_head=TwoMLPHead(config.pyramid.channels * roi.resolution**2, roi.fc_channels),
+        box_predictor=FastRCNNPredictor(roi.fc_channels, len(detector.class_names) + 1),
+        box_score_thresh=roi.score_threshold,
+        box_nms_thresh=roi.nms_iou,
+        box_detections_per_img=roi.max_detections,
+    )
+    # torchvision rounds the corners of its anchors
+    anchors.cell_anchors = [detector.get_buffer(f"cell_anchors_{i}") for i in range(5)]
+    with torch.no_grad():
+        _carry_backbone(detector, twin)
+        _carry_heads(detector, twin)
+    return twin.eval()
+
+
+def _twin_backbone(config: DetectorConfig) -> BackboneWithFPN:
+    if config.backbone.name == "resnet50":
+        return resnet_fpn_backbone(
+            backbone_name="resnet50", weights=None, norm_layer=FrozenBatchNorm2d, trainable_layers=5
+        )
+    taps = {"3": "0", "6": "1", "13": "2", "17": "3"}
+    features = mobilenet_v2(weights=None, norm_layer=FrozenBatchNorm2d).features
+    return BackboneWithFPN(features, taps, list(CHANNELS["mobilenet_v2"]), config.pyramid.channels)
+
+
+def _carry_backbone(detector: Detector, twin: Any) -> None:
+    """Both are made of torchvision's networks, so their layers come in the same order."""
+    modules = list(twin.backbone.body.modules())
+    ours = [m for m in detector.backbone.modules() if isinstance(m, FrozenNormConv2d)]
+    convolutions = [m for m in modules if isinstance(m, nn.Conv2d)]
+    norms = [m for m in modules if isinstance(m, FrozenBatchNorm2d)]
+    for source, convolution, norm in zip(ours, convolutions, norms, strict=True):
+        convolution.weight.copy_(source.weight)
+        norm.eps = 0.0
+        norm.weight.copy_(source.scale)
+        norm.bias.copy_(source.shift)
+        norm.running_mean.zero_()
+        norm.running_var.fill_(1.0)
+
+
+def _carry_heads(detector: Detector, twin: Any) -> None:
+    """The background is torchvision's first class and our last; its boxes, which we lack, are not read."""
+    fpn, roi = detector.fpn, detector.roi
+    assert isinstance(fpn, FeaturePyramid)
+    assert isinstance(roi, RoiHead)
+    pairs = [
+        *zip(fpn.laterals, (block[0] for block in twin.backbone.fpn.inner_blocks), strict=True),
+        *zip(fpn.outputs, (block[0] for block in twin.backbone.fpn.layer_blocks), strict=True),
+        (detector.rpn.conv, twin.rpn.head.conv[0][0]),
+        (detector.rpn.logits, twin.rpn.head.cls_logits),
+        (detector.rpn.deltas, twin.rpn.head.bbox_pred),
+        (roi.fc1, twin.roi_heads.box_head.fc6),
+        (roi.fc2, twin.roi_heads.box_head.fc7),
+    ]
+    for source, target in pairs:
+        target.load_state_dict(source.state_dict())
+    scores, boxes = (
+        twin.roi_heads.box_predictor.cls_score,
+        twin.roi_heads.box_predictor.bbox_pred,
+    )
+    for part in ("weight", "bias"):
+        getattr(scores, part).copy_(getattr(roi.logits, part).roll(1, dims=0))
+        getattr(boxes, part).zero_()
+        getattr(boxes, part)[4:] = getattr(roi.deltas, part)
+
+
+def _spread(detector: Detector, images: Tensor) -> None:
+    _calibrate_norms(detector, images)
+    sizes = torch.tensor([images.shape[-2:]])
+    pyramid, _ = detector(detector.normalise(images, sizes))
+    deviation = torch.cat([level.flatten() for level in pyramid]).std()
+    assert isinstance(detector.fpn, FeaturePyramid)
+    for convolution in detector.fpn.outputs:
+        assert isinstance(convolution, nn.Conv2d)
+        convolution.weight.div_(deviation)
+    pyramid = detector.features(detector.normalise(images, sizes))
+    hidden = torch.cat(
+        [detector.rpn.conv(level).relu().flatten(2)[0].T for level in pyramid]
+    )  # [cells, d]
+    _whitened(detector.rpn.logits, hidden, LOGIT_DEVIATION)
+    _whitened(detector.rpn.deltas, hidden, PROPOSAL_DEVIATION)
+    boxes = detector.propose(images, sizes).boxes.flatten(0, 2)
+    pooled: list[Tensor] = []
+    roi = detector.roi
+    assert isinstance(roi, RoiHead)
+    handle = roi.fc2.register_forward_hook(lambda _module, _input, output: pooled.append(output))
+    detector.classify(pyramid, boxes, torch.zeros(len(boxes), dtype=torch.int64))
+    handle.remove()
+    _whitened(roi.logits, pooled[0].relu(), LOGIT_DEVIATION)
+    _whitened(roi.deltas, pooled[0].relu(), BOX_DEVIATION)
+
+
+def _calibrate_norms(detector: Detector, images: Tensor) -> None:
+    """Give every folded norm, in the order of the forward pass, outputs of mean 0 and deviation 1."""
+
+    def calibrate(layer: FrozenNormConv2d, inputs: tuple[Tensor, ...]) -> None:
+        layer.scale.fill_(1.0)
+        layer.shift.zero_()
+        outputs = layer.forward(*inputs)
+        layer.scale.copy_(1.0 / outputs.std(dim=(0, 2, 3)).clamp(min=1e-3))
+        layer.shift.copy_(-outputs.mean(dim=(0, 2, 3)) * layer.scale)
+
+    layers = [m for m in detector.backbone.modules() if isinstance(m, FrozenNormConv2d)]
+    handles = [layer.register_forward_pre_hook(calibrate) for layer in layers]
+    detector.backbone(detector.normalise(images, torch.tensor([images.shape[-2:]])))
+    for handle in handles:
+        handle.remove()
+
+
+def _whitened(layer: nn.Conv2d | nn.Linear, inputs: Tensor, deviation: float) -> None:
+    """Random weights whose outputs over `inputs` [n, channels] are uncorrelated, of mean 0 and this deviation."""
+    mean = inputs.mean(dim=0)
+    covariance = torch.cov((inputs - mean).T)
+    values, vectors = torch.linalg.eigh(covariance)
+    whitening = vectors / values.clamp(min=float(values.max()) * 1e-6).sqrt()
+    rows = len(layer.weight)
+    directions = torch.randn(inputs.shape[1], rows) * deviation / inputs.shape[1] ** 0.5
+    weight = (whitening @ directions).T  # [rows, channels]
+    layer.weight.copy_(weight.reshape(layer.weight.shape))
+    assert layer.bias is not None
+    layer.bias.copy_(-weight @ mean)

@@ -1,0 +1,88 @@
+"""ONNX files in ONNX Runtime on the CPU: torchvision's own export, and ours in each precision."""
+
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from benchmarks.contender import Photographs
+from benchmarks.stages import seconds_by_stage
+
+Feed = dict[str, NDArray[Any]]
+FATAL = 4
+
+
+class OnnxContender:
+    """A session of a file with ONNX Runtime's defaults, as the service opens it.
+
+    Args:
+        model: the ONNX file.
+        threads: of ONNX Runtime.
+    """
+
+    def __init__(self, model: Path, threads: int) -> None:
+        self._model, self._threads = model, threads
+        self._session = self._open()
+
+    def run(self, inputs: Feed) -> list[NDArray[Any]]:
+        """All outputs, in the graph's order."""
+        outputs: list[NDArray[Any]] = self._session.run(None, inputs)
+        return outputs
+
+    def stages(self, inputs: Feed, runs: int) -> dict[str, float]:
+        """Mean seconds of each stage, from the profile of a session of its own; the first run is left out."""
+        with TemporaryDirectory() as folder:
+            session = self._open(profile=Path(folder) / "profile")
+            for _ in range(1 + runs):
+                session.run(None, inputs)
+            events = json.loads(Path(session.end_profiling()).read_text())
+        return seconds_by_stage(events, runs)
+
+    def _open(self, profile: Path | None = None) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = FATAL
+        if profile is not None:
+            options.enable_profiling = True
+            options.profile_file_prefix = str(profile)
+        return onnxruntime.InferenceSession(self._model, options, ["CPUExecutionProvider"])
+
+
+class TorchvisionOnnx(OnnxContender):
+    """torchvision's export: one picture, float32 in 0..1; boxes, labels and scores."""
+
+    def prepared(self, photographs: Photographs) -> Feed:
+        """The first of `photographs`."""
+        return {"image": photographs[0].astype(np.float32) / 255}
+
+    def found(self, results: list[NDArray[Any]]) -> dict[str, list[Any]]:
+        """With labels that start at the first class, not at the background."""
+        boxes, labels, scores = results
+        return {
+            "boxes": boxes.tolist(),
+            "labels": (labels - 1).tolist(),
+            "scores": scores.tolist(),
+        }
+
+
+class Ours(OnnxContender):
+    """Our artifact: any batch of uint8 pictures, whose frame they fill."""
+
+    def prepared(self, photographs: Photographs) -> Feed:
+        """All of `photographs`, as one batch."""
+        N, _, H, W = photographs.shape
+        return {"images": photographs, "sizes": np.array([[H, W]] * N)}
+
+    def found(self, results: list[NDArray[Any]]) -> dict[str, list[Any]]:
+        """Of the first picture, without what fills the fixed count."""
+        boxes, scores, labels, _, counts, *_ = results
+        real = slice(int(counts[0]))
+        return {
+            "boxes": boxes[0, real].tolist(),
+            "labels": labels[0, real].tolist(),
+            "scores": scores[0, real].tolist(),
+        }

@@ -1,0 +1,59 @@
+"""torchvision's own ONNX export in OpenVINO."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+from numpy.typing import NDArray
+
+from benchmarks.contender import Photographs
+
+
+class OpenVino:
+    """The file that ONNX Runtime is given, computed in float32 like there.
+
+    Args:
+        model: the ONNX file.
+        threads: of OpenVINO.
+    """
+
+    precision = "f32"
+
+    def __init__(self, model: Path, threads: int) -> None:
+        settings = {
+            "INFERENCE_NUM_THREADS": threads,
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": self.precision,
+        }
+        compiled = openvino.Core().compile_model(model, "CPU", settings)
+        self._request = compiled.create_infer_request()
+
+    def prepared(self, photographs: Photographs) -> NDArray[np.float32]:
+        """The first of `photographs`, float32 in 0..1."""
+        picture: NDArray[np.float32] = photographs[0].astype(np.float32) / 255
+        return picture
+
+    def run(self, inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Boxes, labels and scores."""
+        results = self._request.infer({0: inputs})
+        return [results[place] for place in range(3)]
+
+    def found(self, results: list[NDArray[Any]]) -> dict[str, list[Any]]:
+        """With labels that start at the first class, not at the background."""
+        boxes, labels, scores = results
+        return {
+            "boxes": boxes.tolist(),
+            "labels": (labels - 1).tolist(),
+            "scores": scores.tolist(),
+        }
+
+    def stages(self, inputs: NDArray[np.float32], runs: int) -> dict[str, float]:
+        """Nothing: OpenVINO counts other things than ONNX Runtime."""
+        return {}
+
+
+class OpenVinoBfloat16(OpenVino):
+    """The same in bfloat16, which OpenVINO takes by itself on a CPU that multiplies it."""
+
+    precision = "bf16"

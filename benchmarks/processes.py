@@ -1,0 +1,90 @@
+"""Contenders as child processes: started, asked, and given up when they take too long."""
+
+import json
+import select
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any, Self
+
+ROOT = Path(__file__).parent.parent
+
+
+class ContenderFailed(RuntimeError):
+    """A contender that cannot start or answer; one line says why."""
+
+
+class Child:
+    """A `benchmarks.contender` process, ended when the `with` block is left.
+
+    Args:
+        kind: one of `contender.MAKERS`.
+        model: its file.
+        photographs: an .npy file.
+        threads: of its runtime.
+        limit_s: the longest that any answer may take.
+
+    Raises:
+        ContenderFailed: it cannot load its model, or not in time.
+    """
+
+    def __init__(
+        self, kind: str, model: Path, photographs: Path, threads: int, limit_s: float
+    ) -> None:
+        self._limit_s = limit_s
+        self._said = TemporaryFile("w+")  # noqa: SIM115 - open as long as the process
+        words = (kind, str(model.resolve()), str(photographs), str(threads))
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.contender", *words],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+        )
+        try:
+            self._answer()
+        except ContenderFailed:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the process."""
+        self._process.kill()
+        self._process.communicate()
+        self._said.close()
+
+    def ask(self, what: str, **values: int) -> dict[str, Any]:
+        """The answer to a request of `benchmarks.contender`.
+
+        Raises:
+            ContenderFailed: there is none, or not in time.
+        """
+        assert self._process.stdin is not None
+        try:
+            print(json.dumps({"do": what, **values}), file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise ContenderFailed(self._last_words()) from None
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], self._limit_s)
+        if not ready:
+            raise ContenderFailed(f"no answer within {self._limit_s:g} s")
+        line = self._process.stdout.readline()
+        if not line:
+            raise ContenderFailed(self._last_words())
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def _last_words(self) -> str:
+        self._process.wait()
+        self._said.seek(0)
+        lines = self._said.read().strip().splitlines()
+        return lines[-1] if lines else f"ended with status {self._process.returncode}"
