@@ -43,6 +43,11 @@ def test_the_share_of_the_peak_is_of_the_precision_and_the_whole_batch() -> None
     assert "| 4 | 1.000 | 1.000 to 1.000 | 4.00 |  | 50 % |" in text
 
 
+def test_there_is_no_share_of_a_peak_that_was_not_measured() -> None:
+    text = speed_table({"openvino-bfloat16": run_of(1.0)}, flops=500_000_000, peaks=PEAKS)
+    assert "%" not in text
+
+
 def test_who_failed_says_why_in_the_table() -> None:
     text = speed_table({"compiled": Measured(failed="no answer within 5 s")}, 1, PEAKS)
     assert "| torchvision, torch.compile | no answer within 5 s |" in text
