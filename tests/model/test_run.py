@@ -21,9 +21,9 @@ PATIENCE_S = 120.0
 STEPS = 4  # of 10 pictures: the third batch of an epoch has only two
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
-    """Sums in one order, and no quarrel with other processes."""
+    """Sums in one order, those of the module's own fixtures too, and no quarrel with other processes."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
