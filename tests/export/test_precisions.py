@@ -19,6 +19,7 @@ from export.artifact import Order, finish_artifact
 from export.half import halved
 from export.manifest import Provenance
 from export.network import Network
+from export.parity import FLOAT16
 from export.photographs import FEWEST_CALIBRATED, calibration_photographs, framed
 from export.quantize import Quantizer
 from model.annotations import DataError
@@ -109,10 +110,24 @@ def test_float16_keeps_inputs_outputs_and_box_arithmetic_in_float32(graph: onnx.
     assert [o.type.tensor_type.elem_type for o in half.graph.output] == [
         o.type.tensor_type.elem_type for o in graph.graph.output
     ]
+    network = Network(graph)
     typed = onnx.shape_inference.infer_shapes(half)
-    types = {v.name: v.type.tensor_type.elem_type for v in typed.graph.value_info}
-    aligned = [n.output[0] for n in typed.graph.node if n.op_type == "RoiAlign"]
-    assert {types[name] for name in aligned} == {onnx.TensorProto.FLOAT}
+    halves |= {
+        v.name
+        for v in typed.graph.value_info
+        if v.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+    }
+    outside = [n for n in half.graph.node if n.name not in network.nodes and n.op_type != "Cast"]
+    assert len(outside) > 300
+    assert not halves.intersection(name for n in outside for name in [*n.input, *n.output])
+
+
+def test_float16_passes_its_own_comparison_with_torch(
+    graph: onnx.ModelProto, detector: Detector, tmp_path: Path
+) -> None:
+    outcome = finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, Order("float16"))
+    assert manifest_of(tmp_path / "m.onnx")["precision"] == "float16"
+    assert outcome.parity.matched_detections >= FLOAT16.min_matched
 
 
 def test_int8_quantises_every_layer_but_those_that_are_kept(quantizer: Quantizer) -> None:
