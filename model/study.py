@@ -2,10 +2,10 @@
 
     python -m model.study --data AQUARIUM --weights hub|FILE [--only table1c-s0 ...] [--list]
 
-Rows run one after the other, those that carry the claim first. A finished row is one small JSON in docs/study; it is
-done again only when its configuration, its data or a row that it builds on has changed. A row that was interrupted goes
-on from its last checkpoint. What rows hand to each other (proposals, weights) lies in runs/study and is made
-again where it is missing.
+Rows run one after the other, those that carry the claim first. A finished row is one small JSON in docs/study, in a
+folder named as the data set's; it is done again only when its configuration, its data or a row that it builds on has
+changed. A row that was interrupted goes on from its last checkpoint. What rows hand to each other (proposals, weights)
+lies in runs/study and is made again where it is missing.
 """
 
 import argparse
@@ -64,7 +64,8 @@ class Row:
         return [key for key in (self.proposals, self.init) if key]
 
 
-# Extra seeds come last, for the rows that carry the claim. Table 3 (c) is table 2 (c).
+# Extra seeds come last, for the rows that carry the claim: the pyramid against its two baselines, and, with the same
+# proposals for all, against one map. Table 3 (c) is table 2 (c).
 ROWS = (
     *(Row(f"table1{row}") for row in "cabdef"),
     *(Row(f"table2{row}", proposals="table1c-s0") for row in "cabdef"),
@@ -73,6 +74,7 @@ ROWS = (
     Row("table5-step4", init="table5-step3-s0", proposals="table5-step3-s0"),
     Row("table5-joint"),
     *(Row(f"table1{row}", seed) for seed in (1, 2) for row in "cab"),
+    *(Row(f"table2{row}", seed, proposals="table1c-s0") for seed in (1, 2) for row in "cb"),
 )
 
 
@@ -207,7 +209,10 @@ def main(arguments: list[str] | None = None) -> int:
     overrides = (f"data.root={json.dumps(str(options.data))}", *options.set)
     overrides += (f"model.backbone.weights={json.dumps(options.weights)}",)
     try:
-        study = Study(options.runs, options.results, overrides, options.device)
+        name = options.data.resolve().name
+        results = options.results or Path("docs/study") / name
+        runs = options.runs or Path("runs/study") / name
+        study = Study(runs, results, overrides, options.device)
         unknown = sorted(set(options.only) - study.rows.keys())
         if unknown:
             raise RunError(f"--only {' '.join(unknown)}: expected some of {' '.join(study.rows)}")
@@ -217,7 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{key:16} {'done' if done else 'to do'}")
                 continue
             study.ensure(key)
-            write_page(options.results, options.page)
+            write_page(results, options.page, name)
     except (
         CheckpointError,
         ConfigError,
@@ -241,8 +246,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--weights", default="hub", help="ImageNet weights: hub, or a file")
     parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="e.g. table1c-s0")
     parser.add_argument("--list", action="store_true", help="say which rows are done")
-    parser.add_argument("--runs", type=Path, default=Path("runs/study"))
-    parser.add_argument("--results", type=Path, default=Path("docs/study"))
+    parser.add_argument("--runs", type=Path, help="default: runs/study/NAME_OF_DATA")
+    parser.add_argument("--results", type=Path, help="default: docs/study/NAME_OF_DATA")
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     default = "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,6 +1,6 @@
 """The study's part of a page: the rows that are done beside the paper's figures, in Markdown.
 
-It stands between two comments of the page and is written anew each time; what is outside of them stays.
+Each data set's stands between two comments of the page and is written anew each time; what is outside of them stays.
 """
 
 import json
@@ -13,8 +13,6 @@ from typing import Any
 
 from model.plots import save_bars
 from model.tables import Row, markdown_table
-
-BEGIN, END = "<!-- study: written by model.study -->", "<!-- end of study -->"
 
 _AR = ("AR100", "AR1k", "ARs", "ARm", "ARl")
 _AP = ("AP50", "AP", "APs", "APm", "APl")
@@ -71,27 +69,33 @@ _TABLES: tuple[tuple[str, tuple[str, ...], dict[str, str]], ...] = (
 )
 
 
-def write_page(results: Path, page: Path) -> None:
-    """Put the tables of the rows in `results` into `page`, which may not be there yet."""
+def markers(name: str) -> tuple[str, str]:
+    """The comments between which the tables of the data set `name` stand."""
+    return f"<!-- study on {name}: written by model.study -->", f"<!-- end of study on {name} -->"
+
+
+def write_page(results: Path, page: Path, name: str) -> None:
+    """Put the tables of the rows in `results`, on the data set `name`, into `page`, which may not be there yet."""
     text = page.read_text(encoding="utf-8") if page.exists() else "# Results\n"
-    if BEGIN not in text:
-        text = f"{text.rstrip()}\n\n{BEGIN}\n{END}\n"
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    begin, end = markers(name)
+    if begin not in text:
+        text = f"{text.rstrip()}\n\n{begin}\n{end}\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
     page.parent.mkdir(parents=True, exist_ok=True)
     found = _runs(results)
-    parts = [study_tables(found)]
-    for name, (title, columns) in _PLOTS.items():
+    parts = [study_tables(found, name)]
+    for table, (title, columns) in _PLOTS.items():
         bars = {
-            f"{k} {feature}": {c: _mean(found[name + k], c) for c in columns}
+            f"{k} {feature}": {c: _mean(found[table + k], c) for c in columns}
             for k, feature in _FEATURES.items()
-            if found[name + k]
+            if found[table + k]
         }
         if bars:
-            save_bars(results / f"{name}.png", title, bars)
-            shown = os.path.relpath(results / f"{name}.png", page.parent)
-            parts.append(f"![{title} of each row of table {name[-1]}]({shown})")
-    written = "\n\n".join([before + BEGIN, *parts, END + after])
+            save_bars(results / f"{table}.png", f"{title}, {name}", bars)
+            shown = os.path.relpath(results / f"{table}.png", page.parent)
+            parts.append(f"![{title} of each row of table {table[-1]}, {name}]({shown})")
+    written = "\n\n".join([before + begin, *parts, end + after])
     page.write_text(written, encoding="utf-8")
 
 
@@ -104,15 +108,16 @@ def _runs(results: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def study_tables(found: dict[str, list[dict[str, Any]]]) -> str:
+def study_tables(found: dict[str, list[dict[str, Any]]], name: str) -> str:
     """The tables in Markdown; a cell is ours, over several seeds with its deviation, then the paper's in brackets.
 
     Args:
         found: the metrics of each row's runs, by the row's name.
+        name: of the data set.
     """
-    parts = ["## Ablations", _HOW_TO_READ]
+    parts = [f"## Ablations on {name}", _HOW_TO_READ]
     for heading, columns, rows in _TABLES:
-        cells = {label: _row(name, columns, found.get(name, [])) for label, name in rows.items()}
+        cells = {label: _row(row, columns, found.get(row, [])) for label, row in rows.items()}
         parts += [f"### {heading}", markdown_table("", cells)]
     return "\n\n".join(parts)
 

@@ -94,4 +94,4 @@ def test_all_rows_of_the_study_have_one_budget_and_one_input() -> None:
 @pytest.mark.parametrize("row", "abcdef")
 def test_rows_of_table_2_share_the_proposals_of_the_pyramid(row: str) -> None:
     data = load_config(CONFIGS / "ablation" / f"table2{row}.toml").data
-    assert data.train_proposals == Path("runs/study/table1c-s0/train.npz")
+    assert data.train_proposals == Path("runs/study/aquarium/table1c-s0/train.npz")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from model.study import ROWS, main
-from model.study_page import BEGIN, END, write_page
+from model.study_page import markers, write_page
 from tests.model.small import coloured_rectangles
 
 SETTINGS = {
@@ -97,17 +97,21 @@ def test_rows_come_after_those_that_they_build_on() -> None:
 def test_what_stands_outside_of_the_studys_part_of_a_page_stays(tmp_path: Path) -> None:
     page, results = tmp_path / "results.md", tmp_path / "study"
     results.mkdir()
-    page.write_text(f"# Mine\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    begin, end = markers("fish")
+    page.write_text(f"# Mine\n\n{begin}\nold\n{end}\n\nafter\n")
     for seed, value in enumerate((0.25, 0.35)):
         values = {"row": "table1a", "metrics": {"AR100": value}}
         (results / f"table1a-s{seed}.json").write_text(json.dumps(values))
-    write_page(results, page)
-    write_page(results, page)
+    write_page(results, page, "fish")
+    write_page(results, page, "fish")
     text = page.read_text()
     assert text.startswith("# Mine\n")
     assert text.endswith("\n\nafter\n")
     assert "old" not in text
     assert text.count("### Table 1") == 1
+    write_page(results, page, "birds")
+    assert page.read_text().startswith(text.rstrip())
+    assert page.read_text().count("## Ablations on ") == 2
     assert "30.0 ± 7.1 (36.1)" in text
     assert "](study/table1.png)" in text
 
