@@ -29,7 +29,7 @@ from benchmarks.networks import (
 from benchmarks.peak import peaks
 from benchmarks.photographs import MOST, photographs
 from benchmarks.processes import Child, ContenderFailed
-from benchmarks.summary import Measured, speed_table, stage_table, targets
+from benchmarks.summary import NAMES, Measured, speed_table, stage_table, targets
 from model.detector import Detector
 
 BATCHED = ("eager", "float32", "int8")
@@ -83,8 +83,11 @@ def _measured(
         for kind in [kind for kind in children if not results[kind].failed]:
             _tell(f"{kind}: stages")
             measured, child = results[kind], children[kind]
-            measured.found = child.ask("found")
-            measured.stages = child.ask("stages", runs=PROFILED_RUNS)["stages"]
+            try:
+                measured.found = child.ask("found")
+                measured.stages = child.ask("stages", runs=PROFILED_RUNS)["stages"]
+            except ContenderFailed as failure:
+                measured.failed = str(failure)
     return results
 
 
@@ -105,6 +108,7 @@ def _race(
                 seconds = child.ask("run", batch=batch)["seconds"]
                 measured.seconds.setdefault(batch, []).append(seconds)
                 measured.peak_bytes[batch] = child.ask("peak")["bytes"]
+                _tell(f"  {NAMES[kind]}: {seconds:.3f} s")  # a run that is stopped leaves these
             except ContenderFailed as failure:
                 measured.failed = str(failure)
                 del running[kind]

@@ -13,6 +13,7 @@ import onnxruntime
 import torch
 from torch import Tensor
 
+from export.ranges import quiet_session
 from model.coco import CocoDataset
 from model.config import DetectorConfig
 from model.detector import Detections, Detector
@@ -38,12 +39,7 @@ class GraphDetector:
     @classmethod
     def of(cls, model: onnx.ModelProto, detector: Detector) -> "GraphDetector":
         """`model` on the CPU."""
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        content = model.SerializeToString()
-        return cls(
-            onnxruntime.InferenceSession(content, options, ["CPUExecutionProvider"]), detector
-        )
+        return cls(quiet_session(model), detector)
 
     @property
     def config(self) -> DetectorConfig:

@@ -157,11 +157,11 @@ def _accurate_int8(
         {"images": images.numpy(), "sizes": sizes.numpy()}
         for images, sizes in framed(order.calibration, detector.config.resize)
     ]
-    with Quantizer(model, feeds) as quantizer:
-        if order.evaluation is None:
-            return quantizer.quantised(), Judgement("off")
-        gate = AccuracyGate.of(model, detector, order.evaluation)
-        return _least_kept(quantizer, gate, detector)
+    quantizer = Quantizer(model, feeds)
+    if order.evaluation is None:
+        return quantizer.quantised(), Judgement("off")
+    gate = AccuracyGate.of(model, detector, order.evaluation)
+    return _least_kept(quantizer, gate, detector)
 
 
 def _least_kept(

@@ -58,6 +58,19 @@ class Network:
             if any(taker.name not in self.nodes for taker in self._takers[output])
         ]
 
+    def activations(self) -> list[str]:
+        """The tensors, but for constants, that enter or leave a node of the network."""
+        inside = [node for node in self._graph.node if node.name in self.nodes]
+        features = {"Resize": 1, "Reshape": 1, "Clip": 1}  # their other inputs are sizes and limits
+        entering = [
+            name
+            for node in inside
+            for name in node.input[: features.get(node.op_type, len(node.input))]
+            if name in self._maker and self._maker[name].op_type != "Constant"
+        ]
+        leaving = [output for node in inside for output in node.output]
+        return list(dict.fromkeys(entering + leaving))
+
     def results_of(self, layer: str) -> list[str]:
         """Those of `results` that `layer` reaches without leaving the network."""
         start = [node for node in self._graph.node if node.name == layer]

@@ -2,43 +2,39 @@
 
 Weights are int8, each output channel with its own scale; activations are uint8, each tensor with the range that it had
 on the calibration photographs; sums are int32. The graph says so with QuantizeLinear and DequantizeLinear around each
-layer (QDQ), which ONNX Runtime joins into integer kernels. The quantiser is ONNX Runtime's own. What it may touch is
-`Network.nodes`; a layer whose rounding shows too much is left in float32 (see `most_sensitive`). A range is the mean,
-over the photographs, of each one's smallest and largest value: the extremes of all of them would give a few outliers
-most of the 256 steps (the default model with every layer in int8: AP50 31.9 with means, 31.1 with extremes).
+layer (QDQ), which ONNX Runtime joins into integer kernels. The quantiser is ONNX Runtime's own, the ranges are those of
+ranges.py. What it may touch is `Network.nodes`; a layer whose rounding shows too much is left in float32 (see
+`most_sensitive`).
+
+ONNX Runtime's optimiser quantises a float32 layer, too, if it lies between a DequantizeLinear of one scale and a
+QuantizeLinear: per tensor, and its bias without a look at the range of int32, which made the default model find nothing
+(WeightBiasQuantization, seen in 1.31 and 1.32). A layer that is left in float32 therefore takes its input from a
+DequantizeLinear that repeats the scale for every channel: the same values, and not what the optimiser looks for.
 
 A convolution on an AVX-512 VNNI or newer CPU multiplies uint8 by int8 exactly. Older x86 kernels saturate pairs of
 products at 16 bits and answer less exactly: measure there before serving.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
+from onnx import numpy_helper
+from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from export.network import Network
-
-Feed = dict[str, NDArray[Any]]
+from export.ranges import Feed, activation_ranges, exposing, quiet_session
 
 # How many photographs a layer's sensitivity is measured on.
 MEASURED = 4
 
 
 class Quantizer:
-    """Makes int8 models of one float32 model; its photographs are looked at once. A context manager.
+    """Makes int8 models of one float32 model; its photographs are looked at once.
 
     Args:
         model: the float32 graph.
@@ -46,19 +42,16 @@ class Quantizer:
     """
 
     def __init__(self, model: onnx.ModelProto, feeds: Sequence[Feed]) -> None:
-        self._model = model
-        self._feeds = feeds
-        self._folder = TemporaryDirectory()
+        self._model = onnx.shape_inference.infer_shapes(model)
+        self._measured = feeds[:MEASURED]
         self.network = Network(model)
-        self._quantise(model, self.network.nodes)  # takes the ranges of all tensors, and keeps them
-
-    def __enter__(self) -> Self:
-        """Itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Removes what it keeps in files."""
-        self._folder.cleanup()
+        self._ranges = activation_ranges(model, self.network, feeds)
+        constants = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._weights = {
+            node.name: [constants[name] for name in node.input[1:]]
+            for node in model.graph.node
+            if node.name in set(self.network.layers)
+        }
 
     def quantised(self, kept: Sequence[str] = ()) -> onnx.ModelProto:
         """The model with its network in int8, the layers `kept` in float32."""
@@ -70,14 +63,9 @@ class Quantizer:
         The change is summed over the results that the layer reaches: of each the root mean square of the difference
         over that of the result, on MEASURED photographs.
         """
-        shown = onnx.ModelProto()
-        shown.CopyFrom(self._model)
         results = self.network.results()
-        shown.graph.output.extend(
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            for name in results
-        )
-        feeds = self._feeds[:MEASURED]
+        shown = exposing(self._model, results)
+        feeds = self._measured
         expected = _run(shown, results, feeds)
         change = {}
         for layer in self.network.layers:
@@ -87,53 +75,82 @@ class Quantizer:
         return sorted(change, key=lambda layer: change[layer], reverse=True)
 
     def _quantise(self, model: onnx.ModelProto, nodes: set[str]) -> onnx.ModelProto:
-        path = Path(self._folder.name) / "int8.onnx"
         source = onnx.ModelProto()
         source.CopyFrom(model)  # the quantiser changes what it is given
+        quantizer = QDQQuantizer(
+            source,
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=self._ranges,
+            nodes_to_quantize=sorted(nodes),
+            nodes_to_exclude=[],
+            op_types_to_quantize=sorted(
+                {n.op_type for n in source.graph.node if n.name in self.network.nodes}
+            ),
+            extra_options={},
+        )
         root = logging.getLogger()
         level = root.level
         root.setLevel(logging.ERROR)  # it warns of what it is not asked to quantise
         try:
-            quantize_static(
-                source,
-                path,
-                _Photographs(self._feeds),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=sorted(
-                    {n.op_type for n in source.graph.node if n.name in self.network.nodes}
-                ),
-                nodes_to_quantize=sorted(nodes),
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-                extra_options={"CalibMovingAverage": True},
-                calibration_cache_path=Path(self._folder.name) / "ranges.json",
-            )
+            quantised: onnx.ModelProto = quantizer.quantize_model()
         finally:
             root.setLevel(level)
-        return onnx.load(path)
+        _shield(quantised, {name: self._weights[name] for name in self._weights.keys() - nodes})
+        return quantised
 
 
-class _Photographs(CalibrationDataReader):  # type: ignore[misc]
-    """The feeds, one at a time, as the calibrator asks for them."""
+def _shield(model: onnx.ModelProto, weights: dict[str, list[onnx.TensorProto]]) -> None:
+    """Leave the layers that `weights` names alone: with these weights, and an input that no optimiser takes for int8's.
 
-    def __init__(self, feeds: Sequence[Feed]) -> None:
-        self._left: Iterator[Feed] = iter(feeds)
+    The quantiser gives a layer dequantised weights, too, where an int8 layer shares them.
+    """
+    graph = model.graph
+    makers = {output: node for node in graph.node for output in node.output}
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for place, node in reversed(list(enumerate(graph.node))):
+        if node.name not in weights:
+            continue
+        for number, tensor in enumerate(weights[node.name], start=1):
+            node.input[number] = tensor.name
+            if tensor.name not in constants:
+                constants[tensor.name] = tensor
+                graph.initializer.append(tensor)
+        maker = makers.get(node.input[0])
+        if maker is not None and maker.op_type == "DequantizeLinear":
+            own = _for_every_channel(maker, node, constants)
+            node.input[0] = own.output[0]
+            graph.node.insert(place, own)
+            graph.initializer.extend(constants[name] for name in own.input[1:])
 
-    def get_next(self) -> Feed | None:
-        return next(self._left, None)
+
+def _for_every_channel(
+    shared: onnx.NodeProto, layer: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
+) -> onnx.NodeProto:
+    """The DequantizeLinear `shared` with its scale and zero point, added to `constants`, once for each channel."""
+    shape = constants[layer.input[1]].dims
+    values = {a.name: onnx.helper.get_attribute_value(a) for a in layer.attribute}
+    if layer.op_type == "Conv":
+        channels = shape[1] * values.get("group", 1)
+    else:
+        channels = shape[1] if values.get("transB") else shape[0]
+    names = [f"{layer.name}_input_scale", f"{layer.name}_input_zero_point"]
+    for name, old in zip(names, shared.input[1:], strict=True):
+        repeated = np.tile(numpy_helper.to_array(constants[old]).reshape(1), channels)
+        constants[name] = numpy_helper.from_array(repeated, name)
+    output = f"{layer.name}_input"
+    return onnx.helper.make_node(
+        "DequantizeLinear", [shared.input[0], *names], [output], output, axis=1
+    )
 
 
 def _run(
     model: onnx.ModelProto, names: list[str], feeds: Sequence[Feed]
 ) -> dict[str, list[NDArray[Any]]]:
     """The values of the outputs `names`, for each feed."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, ["CPUExecutionProvider"]
-    )
+    session = quiet_session(model)
     runs = [session.run(names, feed) for feed in feeds]
     return {name: [run[place] for run in runs] for place, name in enumerate(names)}
 
