@@ -11,10 +11,13 @@ DEFAULT_CHECKPOINT := deploy/models/default/checkpoint.pt
 CHECKPOINT ?= $(DEFAULT_CHECKPOINT)
 OUT ?= $(dir $(CHECKPOINT))model.onnx
 # What the default model's manifest says of it, and of no other.
+DEFAULT_LICENSE := 'research use: the terms of the photographs, see MODEL_CARD.md'
+DEFAULT_DATA := 'Pascal VOC 2007 and 2012 (part), COCO 2017 (178 images)'
+VOC ?= data/voc
 ifeq ($(CHECKPOINT),$(DEFAULT_CHECKPOINT))
 EXPORT_FLAGS ?= --name voc-mobilenetv2-fpn \
-	--license 'research use: the terms of the photographs, see MODEL_CARD.md' \
-	--trained-on 'Pascal VOC 2007 and 2012 (part), COCO 2017 (178 images)' \
+	--license $(DEFAULT_LICENSE) \
+	--trained-on $(DEFAULT_DATA) \
 	--accuracy deploy/models/default/accuracy.json --images docs
 endif
 
@@ -23,7 +26,7 @@ DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: help install serve test check fmt train ablation export compose-test clean
+.PHONY: help install serve test check fmt train ablation export export-int8 compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +38,7 @@ help:
 	@echo 'make train         train CONFIG=$(CONFIG) with TRAIN_FLAGS="--set data.root=PATH"'
 	@echo 'make ablation      the paper'"'"'s ablations on ABLATION_DATA=$(ABLATION_DATA), into docs/results.md'
 	@echo 'make export        export CHECKPOINT=$(CHECKPOINT) to OUT, with EXPORT_FLAGS'
+	@echo 'make export-int8   the default model in int8, calibrated and judged on VOC=$(VOC)'
 	@echo 'make compose-test  build the containers, bring them up, post a photograph'
 	@echo 'make clean         remove the environments and caches'
 
@@ -80,6 +84,13 @@ ablation: $(DEV_READY)
 
 export: $(DEV_READY)
 	$(DEV)/bin/fpn-export $(CHECKPOINT) --out $(OUT) $(EXPORT_FLAGS)
+
+# The int8 file beside the default model; VOC holds annotations/ and images/, as in its model card.
+export-int8: $(DEV_READY)
+	$(DEV)/bin/fpn-export $(DEFAULT_CHECKPOINT) --out deploy/models/default/model-int8.onnx --precision int8 \
+		--calibration $(VOC)/annotations/instances_train.json --calibration-images $(VOC)/images \
+		--eval-data $(VOC)/annotations/instances_val.json --eval-images $(VOC)/images \
+		--name voc-mobilenetv2-fpn-int8 --license $(DEFAULT_LICENSE) --trained-on $(DEFAULT_DATA)
 
 compose-test:
 	$(PYTHON) deploy/compose_test.py

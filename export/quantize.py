@@ -114,10 +114,13 @@ def _shield(model: onnx.ModelProto, weights: dict[str, list[onnx.TensorProto]]) 
         if node.name not in weights:
             continue
         for number, tensor in enumerate(weights[node.name], start=1):
-            node.input[number] = tensor.name
-            if tensor.name not in constants:
-                constants[tensor.name] = tensor
-                graph.initializer.append(tensor)
+            name = tensor.name if tensor.name in constants else f"{tensor.name}_float32"
+            node.input[number] = name
+            if name not in constants:
+                constants[name] = onnx.TensorProto()
+                constants[name].CopyFrom(tensor)
+                constants[name].name = name
+                graph.initializer.append(constants[name])
         maker = makers.get(node.input[0])
         if maker is not None and maker.op_type == "DequantizeLinear":
             own = _for_every_channel(maker, node, constants)

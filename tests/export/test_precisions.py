@@ -172,6 +172,7 @@ def optimised(model: onnx.ModelProto, folder: Path) -> list[str]:
 
 
 def test_every_layer_is_ranked_once(quantizer: Quantizer) -> None:
+    """Alone in int8 each, those that share their weights with others, too."""
     ranked = quantizer.most_sensitive()
     assert sorted(ranked) == sorted(quantizer.network.layers)
 
