@@ -4,7 +4,7 @@ A range as wide as the largest value ever seen spends the 256 steps on a few out
 matter most. Between them lies the one with the least mean squared error, found here by trying. On the default model
 (its first four layers in float32, AP / AP50 on 513 photographs; float32: 17.65 / 32.88): extremes of all photographs
 17.37 / 31.70, means of each one's extremes 17.26 / 31.80 (they cut off the boxes of large objects), least error
-17.74 / 32.39. (That was with 8,192 values of each photograph; another draw, with 4,096, had AP50 32.20: so wide is the noise.)
+17.74 / 32.39. (With 8,192 values of each photograph; another draw of 4,096 had AP50 32.20: so wide is the noise.)
 
 Source: the search of NVIDIA's "8-bit inference with TensorRT" (Migacz, GTC 2017), with squared error as its measure.
 """
