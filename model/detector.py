@@ -15,7 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from model.anchors import cell_anchors, grid_anchors, sizes_by_level
+from model.anchors import AnchorGrid, cell_anchors, sizes_by_level
 from model.backbone import build_backbone
 from model.config import DetectorConfig
 from model.detections import FinalBoxes, best_detections, class_probs
@@ -133,8 +133,8 @@ class Detector(nn.Module):
         place = order.argsort()
         return RoiPredictions(predictions.logits[place], predictions.deltas[place])
 
-    def anchors(self, pyramid: tuple[Tensor, ...]) -> list[Tensor]:
-        """Anchors [cells * A, 4] of every level of `pyramid`, in pixels of the input."""
+    def anchors(self, pyramid: tuple[Tensor, ...]) -> list[AnchorGrid]:
+        """The anchors of every level of `pyramid`, in pixels of the input."""
         H, W = (side * 2 ** self.fpn.levels[0] for side in pyramid[0].shape[-2:])
         by_frame = self.config.anchors.stride == "frame"
         anchors = []
@@ -142,7 +142,7 @@ class Detector(nn.Module):
             height, width = features.shape[-2:]
             strides = (H // height, W // width) if by_frame else (2**level, 2**level)
             cells = self.get_buffer(f"cell_anchors_{place}")
-            anchors.append(grid_anchors(cells, height, width, strides))
+            anchors.append(AnchorGrid(cells, height, width, strides))
         return anchors
 
     def propose(self, images: Tensor, sizes: Tensor) -> LevelProposals:

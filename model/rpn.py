@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.anchors import AnchorGrid, anchors_at
 from model.boxes import at_least, clip_boxes, decode_boxes
 from model.config import RpnConfig
 from model.nms import nms_keep
@@ -51,6 +52,14 @@ class Proposals(NamedTuple):
     logits: Tensor
     valid: Tensor
     order: Tensor
+
+
+class _Candidates(NamedTuple):
+    """A level's best, best first: logits [N, K], places int64 [N, K] among its anchors, deltas [N, K, 4]."""
+
+    logits: Tensor
+    places: Tensor
+    deltas: Tensor
 
 
 class RpnHead(nn.Module):
@@ -101,7 +110,7 @@ class RpnHead(nn.Module):
 
 def propose(
     predictions: list[LevelPredictions],
-    anchors: list[Tensor],
+    anchors: list[AnchorGrid],
     sizes: Tensor,
     config: RpnConfig,
     pre_nms: int,
@@ -110,17 +119,20 @@ def propose(
 
     Args:
         predictions: of L levels.
-        anchors: [H*W*A, 4] of each level.
+        anchors: of each level.
         sizes: int64 [N, 2], (height, width) of the images' content; boxes are clipped to it.
         config: thresholds.
         pre_nms: candidates a level.
     """
     levels = [
-        _candidates(level, level_anchors, sizes, pre_nms)
-        for level, level_anchors in zip(predictions, anchors, strict=True)
+        _candidates(level, grid.count, pre_nms)
+        for level, grid in zip(predictions, anchors, strict=True)
     ]
-    logits = torch.stack([level_logits for level_logits, _ in levels], dim=1)  # (N, L, K)
-    boxes = torch.stack([level_boxes for _, level_boxes in levels], dim=1)  # (N, L, K, 4)
+    logits = torch.stack([level.logits for level in levels], dim=1)  # (N, L, K)
+    places = torch.stack([level.places for level in levels], dim=1)  # (N, L, K)
+    deltas = torch.stack([level.deltas for level in levels], dim=1)  # (N, L, K, 4)
+    boxes = decode_boxes(anchors_at(anchors, places), deltas, BOX_WEIGHTS)
+    boxes = clip_boxes(boxes.flatten(1, 2), sizes).reshape(boxes.shape)
     valid = (logits > NOTHING) & at_least(boxes, config.min_size)
     boxes = boxes.masked_fill(
         ~valid[..., None], 0.0
@@ -151,14 +163,10 @@ def used_by_level(proposals: LevelProposals, used: Proposals) -> LevelProposals:
     return LevelProposals(boxes.masked_fill(~valid[..., None], 0.0), logits, valid)
 
 
-def _candidates(
-    level: LevelPredictions, anchors: Tensor, sizes: Tensor, count: int
-) -> tuple[Tensor, Tensor]:
-    """Logits [N, K] and clipped boxes [N, K, 4] of a level's best; a level with fewer cells is filled up."""
-    images = level.logits.shape[0]
-    filler = level.logits.new_full((images, count), NOTHING)
-    logits, order = torch.cat([level.logits, filler], dim=1).topk(count, dim=1)
-    order = order.clamp(max=anchors.shape[0] - 1)
-    deltas = level.deltas.gather(1, order[..., None].expand(-1, -1, 4))
-    boxes = decode_boxes(anchors[order], deltas, BOX_WEIGHTS)
-    return logits, clip_boxes(boxes, sizes)
+def _candidates(level: LevelPredictions, anchors: int, count: int) -> _Candidates:
+    """The best by objectness of as many `anchors`, K = `count`; a level with fewer is filled up."""
+    filler = level.logits.new_full((level.logits.shape[0], count), NOTHING)
+    logits, places = torch.cat([level.logits, filler], dim=1).topk(count, dim=1)
+    places = places.clamp(max=anchors - 1)
+    deltas = level.deltas.gather(1, places[..., None].expand(-1, -1, 4))
+    return _Candidates(logits, places, deltas)

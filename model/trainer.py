@@ -116,7 +116,7 @@ class Trainer:
     ) -> tuple[Tensor, Tensor]:
         """The objectness and proposal-box losses; the head looks only at the anchors that are drawn."""
         detector, config = self.detector, self.detector.config.rpn
-        anchors = torch.cat(detector.anchors(maps))
+        anchors = torch.cat([grid.all() for grid in detector.anchors(maps)])
         chosen = sample_anchors(anchors, batch.gt_boxes, config, draws)
         shapes = detector.rpn.anchors_per_cell
         with self.autocast():

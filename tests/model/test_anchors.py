@@ -4,7 +4,7 @@ import pytest
 import torch
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-from model.anchors import cell_anchors, grid_anchors
+from model.anchors import AnchorGrid, anchors_at, cell_anchors
 from model.boxes import box_area
 from model.config import AnchorConfig
 from model.fpn import STRIDES
@@ -18,7 +18,7 @@ def anchors_of(sizes: tuple[float, ...], strides: tuple[int, ...]) -> int:
     cells = cell_anchors(sizes, PAPER.ratios)
     grids = ((math.ceil(INPUT[0] / stride), math.ceil(INPUT[1] / stride)) for stride in strides)
     return sum(
-        len(grid_anchors(cells, *grid, (stride, stride)))
+        AnchorGrid(cells, *grid, (stride, stride)).count
         for grid, stride in zip(grids, strides, strict=True)
     )
 
@@ -61,7 +61,7 @@ def test_the_anchor_of_ratio_one_half_is_not_rounded() -> None:
 
 def test_anchors_are_centred_on_the_corners_of_their_cells_row_by_row() -> None:
     cells = cell_anchors((10.0,), (0.5, 2.0))
-    anchors = grid_anchors(cells, 3, 5, (8, 8)).reshape(3, 5, 2, 4)
+    anchors = AnchorGrid(cells, 3, 5, (8, 8)).all().reshape(3, 5, 2, 4)
     centres = (anchors[..., :2] + anchors[..., 2:]) / 2
     for row in range(3):
         for column in range(5):
@@ -71,7 +71,7 @@ def test_anchors_are_centred_on_the_corners_of_their_cells_row_by_row() -> None:
 
 def test_the_anchors_of_a_cell_stand_together() -> None:
     cells = cell_anchors((10.0,), (0.5, 1.0, 2.0))
-    anchors = grid_anchors(cells, 2, 3, (16, 16))
+    anchors = AnchorGrid(cells, 2, 3, (16, 16)).all()
     assert torch.equal(anchors[:3], cells)
     assert torch.equal(anchors[3:6], cells + torch.tensor([16.0, 0, 16, 0]))
     assert torch.equal(anchors[9:12], cells + torch.tensor([0.0, 16, 0, 16]))
@@ -87,6 +87,32 @@ def test_rounded_anchors_are_torchvisions() -> None:
 
 def test_strides_may_differ_down_and_across() -> None:
     cells = cell_anchors((512.0,), (1.0,))
-    anchors = grid_anchors(cells, 13, 17, (61, 64)).reshape(13, 17, 4)
+    anchors = AnchorGrid(cells, 13, 17, (61, 64)).all().reshape(13, 17, 4)
     centres = (anchors[..., :2] + anchors[..., 2:]) / 2
     assert centres[-1, -1].tolist() == [16 * 64, 12 * 61]
+
+
+def test_anchors_looked_up_by_their_places_are_those_of_the_whole_grids() -> None:
+    grids = [
+        AnchorGrid(cell_anchors((32.0, 50.0), PAPER.ratios), 13, 17, (61, 64)),
+        AnchorGrid(cell_anchors((64.0, 90.0), PAPER.ratios), 3, 40, (32, 32)),
+    ]
+    assert [grid.count for grid in grids] == [len(grid.all()) for grid in grids] == [1326, 720]
+    fine, coarse = torch.arange(1326), torch.arange(1326) % 720
+    places = torch.stack([torch.stack([fine, coarse]), torch.stack([fine.flip(0), coarse])])
+    found = anchors_at(grids, places)
+    assert found.shape == (2, 2, 1326, 4)
+    for image in range(2):
+        for level, grid in enumerate(grids):
+            assert torch.equal(found[image, level], grid.all()[places[image, level]])
+
+
+def test_the_last_anchors_of_a_large_map_are_told_apart() -> None:
+    grid = AnchorGrid(cell_anchors((32.0,), PAPER.ratios), 2_500, 2_501, (4, 4))
+    last = torch.arange(grid.count - 9, grid.count)[
+        None, None
+    ]  # past 2^22, where float32 has halves
+    found = anchors_at([grid], last)[0, 0]
+    centres = (found[:, :2] + found[:, 2:]) / 2
+    expected = [[4.0 * column, 4.0 * 2_499] for column in (2_498, 2_499, 2_500) for _ in range(3)]
+    torch.testing.assert_close(centres, torch.tensor(expected), rtol=0, atol=2e-3)

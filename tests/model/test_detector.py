@@ -190,9 +190,10 @@ def test_anchors_may_stand_apart_as_the_frame_divides(
     anchors = replace(detector.config.anchors, stride="frame")
     other = Detector(replace(detector.config, anchors=anchors), CLASS_NAMES)
     pyramid = tuple(torch.zeros(1, 8, -(-frame[0] // s), -(-frame[1] // s)) for s in STRIDES)
-    *fine, coarsest = other.anchors(pyramid)
+    *fine, coarsest = (grid.all() for grid in other.anchors(pyramid))
     assert all(
-        torch.equal(one, same) for one, same in zip(fine, detector.anchors(pyramid), strict=False)
+        torch.equal(one, grid.all())
+        for one, grid in zip(fine, detector.anchors(pyramid), strict=False)
     )
     centre = (coarsest[-1, :2] + coarsest[-1, 2:]) / 2
     assert centre.tolist() == pytest.approx([last_column, last_row], abs=1e-4)
@@ -201,7 +202,7 @@ def test_anchors_may_stand_apart_as_the_frame_divides(
 def test_every_level_has_as_many_anchors_as_predictions(detector: Detector) -> None:
     with torch.inference_mode():
         pyramid, predictions = detector(torch.zeros(2, 3, 96, 160))
-    anchors = detector.anchors(pyramid)
+    anchors = [grid.all() for grid in detector.anchors(pyramid)]
     assert [len(each) for each in anchors] == [level.logits.shape[1] for level in predictions]
     for each, stride, size in zip(anchors, STRIDES, (8, 16, 32, 64, 128), strict=True):
         centre = (each[:, :2] + each[:, 2:]) / 2

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from model.anchors import cell_anchors, grid_anchors
+from model.anchors import AnchorGrid, cell_anchors
 from model.boxes import encode_boxes
 from model.config import RoiConfig, RpnConfig
 from model.losses import (
@@ -24,7 +24,7 @@ from tests.model.small import random_boxes
 UNIT = (1.0, 1.0, 1.0, 1.0)
 GRIDS = ((8, 14, (4, 4)), (4, 7, (8, 8)))
 ANCHORS = [
-    grid_anchors(cell_anchors((size,), (0.5, 1.0, 2.0)), *grid)
+    AnchorGrid(cell_anchors((size,), (0.5, 1.0, 2.0)), *grid).all()
     for size, grid in zip((8.0, 16.0), GRIDS, strict=True)
 ]
 EVERYTHING = RpnConfig(batch_per_image=100_000)  # takes every positive and negative: no chance

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from model.anchors import cell_anchors, grid_anchors
+from model.anchors import AnchorGrid, cell_anchors
 from model.config import RpnConfig
 from model.rpn import (
     NOTHING,
@@ -22,7 +22,7 @@ A = len(RATIOS)
 GRIDS = ((8, 14, (4, 4)), (4, 7, (8, 8)))  # rows, columns, strides: a frame of 32 x 56
 SIZES = torch.tensor([[32, 56], [27, 40], [32, 30]])
 ANCHORS = [
-    grid_anchors(cell_anchors((size,), RATIOS), *grid)
+    AnchorGrid(cell_anchors((size,), RATIOS), *grid)
     for size, grid in zip((8.0, 16.0), GRIDS, strict=True)
 ]
 CONFIG = RpnConfig(nms_iou=0.7, min_size=1e-3)
@@ -32,10 +32,10 @@ def random_predictions(images: int = 3, seed: int = 0) -> list[LevelPredictions]
     generator = torch.Generator().manual_seed(seed)
     return [
         LevelPredictions(
-            torch.randn((images, len(anchors)), generator=generator),
-            0.3 * torch.randn((images, len(anchors), 4), generator=generator),
+            torch.randn((images, grid.count), generator=generator),
+            0.3 * torch.randn((images, grid.count, 4), generator=generator),
         )
-        for anchors in ANCHORS
+        for grid in ANCHORS
     ]
 
 
@@ -43,8 +43,8 @@ def planted(
     boxes: dict[tuple[int, int], float], shifts: dict[int, list[float]] | None = None
 ) -> list[LevelPredictions]:
     """One image with the given logits at (level, anchor), all else far below; deltas of level 0."""
-    logits = [torch.full((1, len(anchors)), -50.0) for anchors in ANCHORS]
-    deltas = [torch.zeros(1, len(anchors), 4) for anchors in ANCHORS]
+    logits = [torch.full((1, grid.count), -50.0) for grid in ANCHORS]
+    deltas = [torch.zeros(1, grid.count, 4) for grid in ANCHORS]
     for (level, index), logit in boxes.items():
         logits[level][0, index] = logit
     for index, shift in (shifts or {}).items():
@@ -115,7 +115,7 @@ def test_a_planted_prediction_comes_out_at_its_place() -> None:
 
 
 def test_every_level_gives_a_fixed_count_and_fills_up_what_it_lacks() -> None:
-    cells = len(ANCHORS[1])  # 84; level 0 has 336
+    cells = ANCHORS[1].count  # 84; level 0 has 336
     found = propose(random_predictions(), ANCHORS, SIZES, CONFIG, 100)
     assert found.boxes.shape == (3, 2, 100, 4)
     assert found.logits.shape == found.valid.shape == (3, 2, 100)
