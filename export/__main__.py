@@ -13,7 +13,7 @@ from export.manifest import Provenance
 from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
 from model.annotations import DataError, reason
-from model.checkpoint import CheckpointError, load_detector
+from model.checkpoint import CheckpointError, add_test_settings, load_detector
 
 # What is wrong with the input, not with the artifact.
 REFUSED = (BucketError, CheckpointError, DataError, OSError, UnfitDetector)
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
     _say_progress()
     try:
         order = _order(options)
-        detector = load_detector(options.checkpoint)
+        detector = load_detector(options.checkpoint, options.set)
         if chosen := rebucket(detector, options):
             print(chosen)
         provenance = Provenance(
@@ -82,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--images", type=Path, help="folder of photographs to compare on, beside made pictures"
     )
+    add_test_settings(parser)
     _add_precision(parser)
     add_bucket_options(parser)
     return parser

@@ -11,7 +11,9 @@ written beside its name and renamed, so that a name always stands for a whole fi
     training     absent, or what `TrainingState` says: the run's config, step, optimizer, ...
 """
 
+import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,22 @@ import torch
 from torch import Tensor
 
 from model.config import DetectorConfig
-from model.config_file import ConfigError, from_mapping, to_mapping
+from model.config_file import ConfigError, apply_override, from_mapping, to_mapping
 from model.detector import Detector
 from model.torch_file import UnreadableFile, read_torch_file
 
 FORMAT = 1
+
+# What may be changed after training: it decides how many boxes are looked at and shown, and no weight depends on it.
+TEST_SETTINGS = (
+    "rpn.pre_nms_test",
+    "rpn.post_nms_test",
+    "rpn.nms_iou",
+    "roi.score_threshold",
+    "roi.nms_iou",
+    "roi.max_candidates",
+    "roi.max_detections",
+)
 
 
 class CheckpointError(ValueError):
@@ -74,21 +87,42 @@ def save_checkpoint(path: Path, detector: Detector, training: TrainingState | No
         temporary.unlink(missing_ok=True)
 
 
-def load_detector(path: Path) -> Detector:
+def load_detector(path: Path, overrides: Sequence[str] = ()) -> Detector:
     """The detector of a checkpoint, on the CPU and in evaluation mode.
 
+    Args:
+        path: the checkpoint.
+        overrides: "rpn.post_nms_test=100": those of TEST_SETTINGS that are to be other than in the checkpoint.
+
     Raises:
-        CheckpointError: the file is missing, damaged, not ours, or its weights do not fit its configuration.
+        CheckpointError: the file is missing, damaged, not ours, or its weights do not fit its configuration; or an
+            override names another setting, or a value that cannot be.
     """
     content = _read(path)
     try:
-        config = from_mapping(DetectorConfig, content["config"], str(path))
+        for override in overrides:
+            if override.partition("=")[0].strip() not in TEST_SETTINGS:
+                raise ConfigError(f"--set {override}: expected one of {', '.join(TEST_SETTINGS)}")
+            apply_override(content["config"], override)
+        source = "; ".join([str(path), *(f"--set {override}" for override in overrides)])
+        config = from_mapping(DetectorConfig, content["config"], source)
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     detector = Detector(without_download(config), tuple(content["class_names"]))
     load_weights(detector, content["model"], path)
     detector.untrained = frozenset(content.get("untrained", ()))
     return detector.eval()
+
+
+def add_test_settings(parser: argparse.ArgumentParser) -> None:
+    """Add `--set`, the overrides of `load_detector`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"other than in the checkpoint, one of {', '.join(TEST_SETTINGS)}",
+    )
 
 
 def read_parts(path: Path) -> tuple[dict[str, Tensor], frozenset[str]]:

@@ -53,8 +53,28 @@ def load_config(path: Path, overrides: tuple[str, ...] = ()) -> TrainConfig:
     """
     values = _with_base(path, ())
     for override in overrides:
-        _apply(values, override)
+        apply_override(values, override)
     return from_mapping(TrainConfig, values, str(path))
+
+
+def apply_override(values: dict[str, Any], override: str) -> None:
+    """Change nested plain `values` as "schedule.steps=200" says.
+
+    Raises:
+        ConfigError: it says nothing that could be done.
+    """
+    key, separator, text = override.partition("=")
+    if not separator:
+        raise ConfigError(f"--set {override}: expected KEY=VALUE, e.g. schedule.steps=200")
+    *parents, leaf = key.strip().split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {override}: {parent} is a value, not a table")
+    try:
+        values[leaf] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        values[leaf] = text.strip()
 
 
 def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
@@ -93,21 +113,6 @@ def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _apply(values: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator:
-        raise ConfigError(f"--set {override}: expected KEY=VALUE, e.g. schedule.steps=200")
-    *parents, leaf = key.strip().split(".")
-    for parent in parents:
-        values = values.setdefault(parent, {})
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {override}: {parent} is a value, not a table")
-    try:
-        values[leaf] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        values[leaf] = text.strip()
 
 
 def _fault(item: Any) -> str:

@@ -4,6 +4,7 @@ fpn-eval CHECKPOINT --images DIR --annotations JSON [--batch-size 8] [--json OUT
     --proposals           the average recall of the proposals too, of all levels and of each
     --report DIR          a page of tables and precision-recall curves
     --scales 480,640,800  detect at several scales and merge, beside each scale and its cost
+    --set KEY=VALUE       change a setting of the test: rpn.post_nms_test=100
 """
 
 import argparse
@@ -15,7 +16,12 @@ from pathlib import Path
 import torch
 
 from model.annotations import DataError, reason
-from model.checkpoint import CheckpointError, load_detector, require_trained
+from model.checkpoint import (
+    CheckpointError,
+    add_test_settings,
+    load_detector,
+    require_trained,
+)
 from model.coco import CocoDataset
 from model.evaluation import Evaluation, evaluation, evaluation_at_scales
 from model.findings import Loading
@@ -45,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _evaluated(options: argparse.Namespace) -> tuple[Evaluation, CocoDataset]:
-    detector = load_detector(options.checkpoint).to(options.device)
+    detector = load_detector(options.checkpoint, options.set).to(options.device)
     require_trained(detector, {"rpn", "roi"}, options.checkpoint)
     dataset = CocoDataset.read(options.annotations, options.images)
     loading = Loading(options.batch_size, options.workers, progress=True)
@@ -63,6 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="decoding processes")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures to this file")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write tables and curves there")
+    add_test_settings(parser)
     more = parser.add_mutually_exclusive_group()
     more.add_argument(
         "--proposals", action="store_true", help="score the proposals too: average recall"

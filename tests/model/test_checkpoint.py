@@ -65,6 +65,35 @@ def test_a_loaded_detector_detects_exactly_what_the_saved_one_did(
     assert not loaded.training
 
 
+def test_settings_of_the_test_may_be_others(saved: Path) -> None:
+    before = load_detector(saved).config
+    after = load_detector(saved, ["rpn.post_nms_test=7", "roi.score_threshold=0.5"]).config
+    assert (before.rpn.post_nms_test, before.roi.score_threshold) != (7, 0.5)
+    assert after == replace(
+        before,
+        rpn=replace(before.rpn, post_nms_test=7),
+        roi=replace(before.roi, score_threshold=0.5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("anchors.sizes=[1, 2]", "--set anchors.sizes=[1, 2]: expected one of rpn.pre_nms_test, "),
+        ("post_nms_test=7", "--set post_nms_test=7: expected one of rpn.pre_nms_test, "),
+        ("rpn.post_nms_test", "--set rpn.post_nms_test: expected KEY=VALUE"),
+        ("rpn.post_nms_test=0", "--set rpn.post_nms_test=0: rpn.post_nms_test: "),
+        ("roi.nms_iou=high", "roi.nms_iou: Input should be a valid number"),
+    ],
+)
+def test_what_training_decided_may_not_and_values_must_be_possible(
+    saved: Path, override: str, said: str
+) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        load_detector(saved, [override])
+    assert said in str(caught.value)
+
+
 def test_loading_needs_nothing_but_the_file(tmp_path: Path) -> None:
     detector = small_detector()
     backbone = replace(detector.config.backbone, weights=str(tmp_path / "gone.pth"))
