@@ -52,7 +52,7 @@ class Contender(Protocol):
         """Boxes, 0-based labels and scores of the first photograph, from `results` of `run`."""
 
     def stages(self, inputs: Any, runs: int) -> dict[str, float]:
-        """Mean seconds of each stage over `runs`; empty where the runtime does not say."""
+        """Median seconds of each stage over `runs`; empty where the runtime does not say."""
 
 
 def main() -> int:

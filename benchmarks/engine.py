@@ -34,7 +34,7 @@ from model.detector import Detector
 
 BATCHED = ("eager", "float32", "int8")
 WARM_UPS = {"compiled": 4}  # it compiles anew for the second and third run, for sizes that change
-PROFILED_RUNS = 3
+PROFILED_RUNS = 7
 
 
 def main(arguments: list[str] | None = None) -> int:

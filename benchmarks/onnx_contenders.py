@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from benchmarks.contender import Photographs
-from benchmarks.stages import seconds_by_stage
+from benchmarks.stages import WARM_UPS, seconds_by_stage
 
 Feed = dict[str, NDArray[Any]]
 FATAL = 4
@@ -34,10 +34,10 @@ class OnnxContender:
         return outputs
 
     def stages(self, inputs: Feed, runs: int) -> dict[str, float]:
-        """Mean seconds of each stage, from the profile of a session of its own; the first run is left out."""
+        """Median seconds of each stage, from the profile of a session of its own; its first runs are left out."""
         with TemporaryDirectory() as folder:
             session = self._open(profile=Path(folder) / "profile")
-            for _ in range(1 + runs):
+            for _ in range(WARM_UPS + runs):
                 session.run(None, inputs)
             events = json.loads(Path(session.end_profiling()).read_text())
         return seconds_by_stage(events, runs)

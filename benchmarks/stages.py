@@ -6,6 +6,7 @@ quantisation, additions, pooling) counts as the rest, so that the rest is not ma
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from statistics import median
 from typing import Any
 
 STAGES = ("convolution", "fully connected", "RoIAlign", "NMS", "rest")
@@ -26,6 +27,9 @@ _STAGE_OF = {
     "NonMaxSuppression": "NMS",
 }  # fmt: skip
 
+# ONNX Runtime asks for memory in the first run of a shape, and asks again, for all of it at once, in the second.
+WARM_UPS = 2
+
 _KERNEL = "_kernel_time"
 
 
@@ -35,21 +39,26 @@ def stage_of(operator: str) -> str:
 
 
 def seconds_by_stage(events: Iterable[Mapping[str, Any]], runs: int) -> dict[str, float]:
-    """Mean seconds a run of each of STAGES, over the last `runs` of a profile.
+    """Median seconds a run of each of STAGES, over the last `runs` of a profile.
 
     Args:
-        events: of the profile of 1 + `runs` runs; the first run is left out.
+        events: of the profile of WARM_UPS + `runs` runs; the first are left out.
         runs: counted.
     """
     durations = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
             durations[event["name"], event["args"]["op_name"]].append(event["dur"])
-    seconds = dict.fromkeys(STAGES, 0.0)
+    by_run = {stage: [0.0] * runs for stage in STAGES}
     for (_, operator), taken in durations.items():
-        a_run = len(taken) // (1 + runs)  # a node in a loop, or of a subgraph, runs more than once
-        seconds[stage_of(operator)] += sum(taken[a_run:]) / 1e6 / runs
-    return seconds
+        each = len(taken) // (
+            WARM_UPS + runs
+        )  # a node in a loop, or of a subgraph, runs more than once
+        counted = taken[WARM_UPS * each :]
+        for run in range(runs):
+            microseconds = sum(counted[run * each : (run + 1) * each])
+            by_run[stage_of(operator)][run] += microseconds / 1e6
+    return {stage: median(seconds) for stage, seconds in by_run.items()}
 
 
 def share_of_rest(seconds: Mapping[str, float]) -> float:
