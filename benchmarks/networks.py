@@ -39,6 +39,8 @@ DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "deploy/models/default/check
 
 # Of the predictors' outputs over a photograph: proposals and classes spread as trained ones do.
 LOGIT_DEVIATION, PROPOSAL_DEVIATION, BOX_DEVIATION = 2.0, 0.3, 0.5
+# What varies less than this, as a share of what varies most, is not blown up: it would be float32's rounding.
+LEAST_VARIANCE = 1e-3
 
 
 def default_detector() -> Detector:
@@ -204,7 +206,7 @@ def _whitened(layer: nn.Conv2d | nn.Linear, inputs: Tensor, deviation: float) ->
     mean = inputs.mean(dim=0)
     covariance = torch.cov((inputs - mean).T)
     values, vectors = torch.linalg.eigh(covariance)
-    whitening = vectors / values.clamp(min=float(values.max()) * 1e-6).sqrt()
+    whitening = vectors / values.clamp(min=float(values.max()) * LEAST_VARIANCE).sqrt()
     rows = len(layer.weight)
     directions = torch.randn(inputs.shape[1], rows) * deviation / inputs.shape[1] ** 0.5
     weight = (whitening @ directions).T  # [rows, channels]
