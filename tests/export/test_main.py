@@ -1,5 +1,7 @@
+import json
 from pathlib import Path
 
+import onnx
 import pytest
 import torch
 
@@ -24,8 +26,11 @@ def test_a_checkpoint_becomes_an_artifact_and_the_report_is_printed(
 ) -> None:
     save_checkpoint(tmp_path / "run" / "model.pt", small_detector())
     out = tmp_path / "model.onnx"
-    assert main([str(tmp_path / "run" / "model.pt"), "--out", str(out)]) == 0
+    fewer = ["--set", "rpn.post_nms_test=30"]
+    assert main([str(tmp_path / "run" / "model.pt"), "--out", str(out), *fewer]) == 0
     assert out.stat().st_size > 40_000_000
+    [entry] = onnx.load(out).metadata_props
+    assert json.loads(entry.value)["max_proposals"] == 30
     printed = capsys.readouterr().out
     assert "matched_detections" in printed
     assert "run" in printed.splitlines()[-1]  # named after its folder

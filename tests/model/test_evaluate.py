@@ -139,6 +139,28 @@ def test_the_command_scores_proposals_when_asked(
     assert 10 < sum(per_image) <= 50
 
 
+def test_the_command_evaluates_with_other_settings_of_the_test(
+    coloured: CocoFolder, tmp_path: Path
+) -> None:
+    coloured.read()
+    out = tmp_path / "figures.json"
+    checkpoint = tiny_checkpoint(tmp_path / "model.pt")
+    more = ["--set", "rpn.post_nms_test=3", "--proposals", "--json", str(out)]
+    assert main(arguments(coloured, checkpoint, *more)) == 0
+    assert 0 < json.loads(out.read_text())["proposals"]["all"]["per_image"] <= 3
+
+
+def test_a_setting_that_training_decided_costs_one_line(
+    coloured: CocoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coloured.read()
+    checkpoint = tiny_checkpoint(tmp_path / "model.pt")
+    assert main(arguments(coloured, checkpoint, "--set", "pyramid.channels=8")) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("fpn-eval: --set pyramid.channels=8: expected one of ")
+    assert message.count("\n") == 1
+
+
 def test_the_command_merges_scales_and_writes_a_report(
     coloured: CocoFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
