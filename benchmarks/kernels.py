@@ -1,8 +1,9 @@
 """RoIAlign of one map by other operators: is there a quicker way to the same features?
 
-python -m benchmarks.kernels [--model MODEL]
+python -m benchmarks.kernels [--any-size] [--model MODEL]
 
-The boxes are those proposals of the finest map that fit into a window of 16 x 16 cells, in reading order. What the
+The boxes are those proposals of the finest map that fit into a window of 16 x 16 cells, in reading order; with
+--any-size all of that map, and no windows. What the
 others need beside the map and the boxes (grids, windows, weights, the map with its channels last) is made beforehand
 and not timed, to their advantage.
 
@@ -67,52 +68,69 @@ def graph(text: str) -> Graph:
     return Graph(model)
 
 
-def fitting(boxes: torch.Tensor) -> torch.Tensor:
-    """Those of `boxes` [*, 4], in pixels, that are pooled from LEVEL and fit a window, in reading order."""
-    sides = (boxes[:, 2:] - boxes[:, :2]) / 2**LEVEL
-    # the outermost samples lie half a step inside; a cell more on each side takes part in the interpolation
-    kept = boxes[(assign_levels(boxes, CONFIG) == LEVEL) & (sides.amax(dim=1) <= WINDOW - 2)]
+def pooled_here(boxes: torch.Tensor) -> torch.Tensor:
+    """Those of `boxes` [*, 4], in pixels, that are pooled from LEVEL, in reading order."""
+    kept = boxes[assign_levels(boxes, CONFIG) == LEVEL]
     none = torch.zeros(len(kept), dtype=torch.int64)
     return kept[reading_order(kept, none, none + LEVEL)]
 
 
-def contenders(boxes: Array, features: Array) -> dict[str, tuple[Graph, dict[str, Array]]]:
-    """Graphs and what they take, by name; RoIAlign itself comes first."""
+def fitting(boxes: torch.Tensor) -> torch.Tensor:
+    """Those of `boxes` [*, 4] that fit a window."""
+    sides = (boxes[:, 2:] - boxes[:, :2]) / 2**LEVEL
+    # the outermost samples lie half a step inside; a cell more on each side takes part in the interpolation
+    return boxes[sides.amax(dim=1) <= WINDOW - 2]
+
+
+Contenders = dict[str, tuple[Graph, dict[str, Array]]]
+
+
+def contenders(boxes: Array, features: Array) -> Contenders:
+    """Graphs and what they take, by name, for boxes of any size; RoIAlign itself comes first."""
     _, channels, height, width = features.shape
     align = graph(ROI_ALIGN)
-    found = {}
+    found: Contenders = {}
     for groups in (1, *GROUPS):
         name = "RoiAlign" if groups == 1 else f"RoiAlign, {groups} groups of channels as images"
         grouped = features.reshape(groups, channels // groups, height, width)
         owners = np.repeat(np.arange(groups), len(boxes))
         taken = {"features": grouped, "boxes": np.tile(boxes, (groups, 1)), "images": owners}
         found[name] = align, taken
-    points = _points(boxes, (height, width))  # (M, 2, S * samples): y, x
-    found["GridSample and AveragePool"] = (
-        graph(GRID_SAMPLE),
-        {"features": features, "grid": _grid(points, (height, width))},
-    )
-    first, weights = _windows(points)
+    grid = _grid(_points(boxes, (height, width)), (height, width))
+    taken = {"features": features, "grid": grid}
+    found["GridSample and AveragePool"] = graph(GRID_SAMPLE), taken
+    return found
+
+
+def windowed(boxes: Array, features: Array) -> Contenders:
+    """More of them, for boxes that fit a window."""
+    _, channels, height, width = features.shape
+    first, weights = _windows(_points(boxes, (height, width)))
     rows, columns = (
         np.minimum(first[:, axis, None] + np.arange(WINDOW), side - 1)
         for axis, side in ((0, height), (1, width))
     )
-    windows = (rows[:, :, None] * width + columns[:, None, :]).reshape(len(boxes), -1)
-    cells = np.ascontiguousarray(features[0].reshape(channels, -1).T)
+    shared = {
+        "cells": np.ascontiguousarray(features[0].reshape(channels, -1).T),
+        "windows": (rows[:, :, None] * width + columns[:, None, :]).reshape(len(boxes), -1),
+    }
     both = np.einsum("myh,mxw->myxhw", weights[:, 0], weights[:, 1])
-    found["Gather of windows, one MatMul"] = (
-        graph(WINDOWS),
-        {"cells": cells, "windows": windows, "weights": both.reshape(len(boxes), SIDE**2, -1)},
-    )
-    found["Gather of windows, a MatMul for each axis"] = (
-        graph(WINDOWS_BY_AXIS),
-        {
-            "cells": cells, "windows": windows, "down": weights[:, 0], "across": weights[:, 1][:, None],
-            "rows": np.array([len(boxes), WINDOW, WINDOW * channels]),
-            "columns": np.array([len(boxes), SIDE, WINDOW, channels]),
-        },
-    )  # fmt: skip
-    return found
+    by_axis = {
+        "down": weights[:, 0],
+        "across": weights[:, 1][:, None],
+        "rows": np.array([len(boxes), WINDOW, WINDOW * channels]),
+        "columns": np.array([len(boxes), SIDE, WINDOW, channels]),
+    }
+    return {
+        "Gather of windows, one MatMul": (
+            graph(WINDOWS),
+            {**shared, "weights": both.reshape(len(boxes), SIDE**2, -1)},
+        ),
+        "Gather of windows, a MatMul for each axis": (
+            graph(WINDOWS_BY_AXIS),
+            {**shared, **by_axis},
+        ),
+    }
 
 
 def as_roi_align(pooled: Array, channels: int) -> Array:
@@ -159,14 +177,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m benchmarks.kernels", description=__doc__)
     parser.add_argument("--frame", type=int, nargs=2, default=[800, 1088], metavar=("H", "W"))
     parser.add_argument("--channels", type=int, default=256)
+    parser.add_argument("--any-size", action="store_true", help="boxes of any size, no windows")
     parser.add_argument("--model", type=Path, help="whose proposals; synthetic ones otherwise")
     parser.add_argument("--photograph", type=Path, default=PHOTOGRAPH)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args(arguments)
     frame = (options.frame[0], options.frame[1])
-    boxes = fitting(proposals(options.model, options.photograph, 1, 1000, frame)[0]).numpy()
+    here = pooled_here(proposals(options.model, options.photograph, 1, 1000, frame)[0])
+    boxes = (here if options.any_size else fitting(here)).numpy()
     features = torch.randn((1, options.channels, *map_size(frame, LEVEL))).numpy()
     made = contenders(boxes, features)
+    if not options.any_size:
+        made |= windowed(boxes, features)
     feeds = {name: as_feed(arrays) for name, (_, arrays) in made.items()}
     graphs = {name: each for name, (each, _) in made.items()}
     results = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.kernels import as_roi_align, contenders, fitting
+from benchmarks.kernels import as_roi_align, contenders, fitting, pooled_here, windowed
 from benchmarks.layouts import CONFIG, LAYOUTS, MAPS, trace_layout
 from benchmarks.orders import orders
 from benchmarks.pooling import PHOTOGRAPH, TOLERANCE, inputs, largest_difference, proposals
@@ -46,11 +46,12 @@ def test_other_operators_than_roi_align_give_its_features() -> None:
     boxes, owners = proposals(None, PHOTOGRAPH, 1, 80, FRAME)
     boxes[0] = torch.tensor([FRAME[1] - 40.0, FRAME[0] - 40.0, FRAME[1], FRAME[0]])  # a corner
     boxes[1] = torch.tensor([0.0, 0.0, 40.0, 12.0])
-    chosen = fitting(boxes)
+    chosen = fitting(pooled_here(boxes))
     assert len(chosen) > 5
     features = torch.randn((1, 16, FRAME[0] // 4, FRAME[1] // 4))
     maps = (features, *(features[..., :2, :2] for _ in range(3)))
     expected = pool_regions(maps, chosen, owners[: len(chosen)], CONFIG).numpy()
-    for graph, arrays in contenders(chosen.numpy(), features.numpy()).values():
+    given = chosen.numpy(), features.numpy()
+    for graph, arrays in [*contenders(*given).values(), *windowed(*given).values()]:
         [pooled] = (each.numpy() for each in graph.run(as_feed(arrays)))
         np.testing.assert_allclose(as_roi_align(pooled, 16), expected, atol=TOLERANCE)
