@@ -4,8 +4,8 @@
 norms stay apart from their convolutions there, as torchvision's users have them. What torchvision cannot be told is
 the half-pixel alignment of RoIAlign, which costs nothing: our seeded ResNet-50 does without it.
 
-Seeded weights answer like trained ones in what costs time: every norm is calibrated on a photograph, and the
-predictors are spread so that proposals and detections are as many as their limits.
+Seeded weights answer like trained ones in what costs time: every norm is calibrated on pictures, and the predictors
+are spread so that proposals and detections are as many as their limits.
 """
 
 from pathlib import Path
@@ -23,6 +23,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN, resnet_
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.ops.misc import FrozenBatchNorm2d
 
+from export.parity import made_batch
 from model.backbone import CHANNELS, FrozenNormConv2d
 from model.checkpoint import load_detector
 from model.config import DetectorConfig
@@ -39,7 +40,8 @@ DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "deploy/models/default/check
 
 # Of the predictors' outputs over a photograph: proposals and classes spread as trained ones do.
 LOGIT_DEVIATION, PROPOSAL_DEVIATION, BOX_DEVIATION = 2.0, 0.3, 0.5
-# What varies less than this, as a share of what varies most, is not blown up: it would be float32's rounding.
+# What varies less than this over the photograph, as a share of what varies most, counts for nothing: blown up, it would
+# show float32's rounding there, and answer any other picture with nothing but extremes.
 LEAST_VARIANCE = 1e-3
 
 
@@ -49,7 +51,7 @@ def default_detector() -> Detector:
 
 
 def seeded_resnet50(photograph: NDArray[np.uint8]) -> Detector:
-    """A ResNet-50 detector of seeded weights, calibrated on `photograph` [3, H, W]."""
+    """A ResNet-50 detector of seeded weights, calibrated on `photograph` [3, H, W] and on what export compares with."""
     height, width = RESNET50_FRAME
     values = {
         "resize": {
@@ -64,7 +66,8 @@ def seeded_resnet50(photograph: NDArray[np.uint8]) -> Detector:
     names = tuple(f"class {label}" for label in range(RESNET50_CLASSES))
     detector = Detector(from_mapping(DetectorConfig, values, "benchmarks"), names).eval()
     with torch.no_grad():
-        _spread(detector, torch.from_numpy(photograph)[None])
+        crowded_and_empty, _ = made_batch(2, RESNET50_FRAME, np.random.default_rng(0))
+        _spread(detector, torch.cat([torch.from_numpy(photograph)[None], crowded_and_empty]))
     return detector
 
 
@@ -160,7 +163,7 @@ def _carry_heads(detector: Detector, twin: Any) -> None:
 
 def _spread(detector: Detector, images: Tensor) -> None:
     _calibrate_norms(detector, images)
-    sizes = torch.tensor([images.shape[-2:]])
+    sizes = torch.tensor([images.shape[-2:]] * len(images))
     pyramid, _ = detector(detector.normalise(images, sizes))
     deviation = torch.cat([level.flatten() for level in pyramid]).std()
     assert isinstance(detector.fpn, FeaturePyramid)
@@ -169,16 +172,17 @@ def _spread(detector: Detector, images: Tensor) -> None:
         convolution.weight.div_(deviation)
     pyramid = detector.features(detector.normalise(images, sizes))
     hidden = torch.cat(
-        [detector.rpn.conv(level).relu().flatten(2)[0].T for level in pyramid]
-    )  # [cells, d]
+        [detector.rpn.conv(level).relu().permute(1, 0, 2, 3).flatten(1).T for level in pyramid]
+    )  # [cells of all images, d]
     _whitened(detector.rpn.logits, hidden, LOGIT_DEVIATION)
     _whitened(detector.rpn.deltas, hidden, PROPOSAL_DEVIATION)
-    boxes = detector.propose(images, sizes).boxes.flatten(0, 2)
+    boxes = detector.propose(images, sizes).boxes.flatten(1, 2)  # [N, L * K, 4]
+    owners = torch.arange(len(boxes))[:, None].expand(boxes.shape[:2])
     pooled: list[Tensor] = []
     roi = detector.roi
     assert isinstance(roi, RoiHead)
     handle = roi.fc2.register_forward_hook(lambda _module, _input, output: pooled.append(output))
-    detector.classify(pyramid, boxes, torch.zeros(len(boxes), dtype=torch.int64))
+    detector.classify(pyramid, boxes.flatten(0, 1), owners.flatten())
     handle.remove()
     _whitened(roi.logits, pooled[0].relu(), LOGIT_DEVIATION)
     _whitened(roi.deltas, pooled[0].relu(), BOX_DEVIATION)
@@ -196,7 +200,7 @@ def _calibrate_norms(detector: Detector, images: Tensor) -> None:
 
     layers = [m for m in detector.backbone.modules() if isinstance(m, FrozenNormConv2d)]
     handles = [layer.register_forward_pre_hook(calibrate) for layer in layers]
-    detector.backbone(detector.normalise(images, torch.tensor([images.shape[-2:]])))
+    detector.backbone(detector.normalise(images, torch.tensor([images.shape[-2:]] * len(images))))
     for handle in handles:
         handle.remove()
 
@@ -206,10 +210,10 @@ def _whitened(layer: nn.Conv2d | nn.Linear, inputs: Tensor, deviation: float) ->
     mean = inputs.mean(dim=0)
     covariance = torch.cov((inputs - mean).T)
     values, vectors = torch.linalg.eigh(covariance)
-    whitening = vectors / values.clamp(min=float(values.max()) * LEAST_VARIANCE).sqrt()
-    rows = len(layer.weight)
-    directions = torch.randn(inputs.shape[1], rows) * deviation / inputs.shape[1] ** 0.5
-    weight = (whitening @ directions).T  # [rows, channels]
+    kept = values > LEAST_VARIANCE * values.max()
+    whitening = vectors[:, kept] / values[kept].sqrt()  # [channels, directions]
+    directions = torch.randn(whitening.shape[1], len(layer.weight)) / whitening.shape[1] ** 0.5
+    weight = deviation * (whitening @ directions).T  # [rows, channels]
     layer.weight.copy_(weight.reshape(layer.weight.shape))
     assert layer.bias is not None
     layer.bias.copy_(-weight @ mean)

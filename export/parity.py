@@ -172,12 +172,15 @@ def _inputs(detector: Detector, photographs: Sequence[Path]) -> Iterator[tuple[T
     buckets = detector.config.resize.buckets
     frames = [frame for frame in buckets if frame[0] != frame[1]] or buckets
     for turn, count in enumerate(BATCHES):
-        yield _made_batch(count, frames[turn % len(frames)], generator)
+        yield made_batch(count, frames[turn % len(frames)], generator)
     yield from framed(photographs, detector.config.resize)
 
 
-def _made_batch(count: int, frame: Size, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """An empty image, where there is more than one, and crowded ones; contents of different sizes."""
+def made_batch(count: int, frame: Size, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """An empty image, where there is more than one, and crowded ones; contents of different sizes.
+
+    Images uint8 [count, 3, H, W] and sizes int64 [count, 2], (height, width).
+    """
     images = torch.zeros((count, 3, *frame), dtype=torch.uint8)
     sizes = []
     for index in range(count):
