@@ -1,0 +1,38 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.anchor_recall import best_overlaps, recall
+from model.coco import CocoDataset
+from model.config_file import load_config
+from model.study import CONFIGS
+
+
+def test_recall_is_the_mean_over_ten_thresholds() -> None:
+    assert recall(torch.tensor([1.0, 0.0])) == pytest.approx(0.5)
+    assert recall(torch.tensor([0.62])) == pytest.approx(0.3)  # of 0.50, 0.55 and 0.60
+
+
+def test_an_object_in_the_place_of_an_anchor_is_covered(tmp_path: Path) -> None:
+    config = load_config(CONFIGS / "table1c.toml")
+    height, width = config.model.resize.short_side, config.model.resize.short_side
+    Image.new("RGB", (width, height)).save(tmp_path / "a.png")  # seen as it is
+    size = config.model.anchors.sizes[0]
+    boxes = [[64 - size / 2, 64 - size / 2, size, size], [3.0, 3.0, 2.0, 150.0]]
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "height": height, "width": width}],
+        "categories": [{"id": 1, "name": "thing"}],
+        "annotations": [
+            {"id": n, "image_id": 1, "category_id": 1, "bbox": box, "area": box[2] * box[3], "iscrowd": 0}
+            for n, box in enumerate(boxes)
+        ],
+    }  # fmt: skip
+    (tmp_path / "a.json").write_text(json.dumps(document))
+    dataset = CocoDataset.read(tmp_path / "a.json", tmp_path)
+    overlaps, areas = best_overlaps(config, dataset)
+    assert overlaps[0].item() == pytest.approx(1.0)
+    assert overlaps[1].item() < 0.2
+    assert areas.tolist() == [size**2, 300.0]
