@@ -2,7 +2,7 @@
 
 The average recall, over IoU 0.50 to 0.95, of objects by the anchor that fits them best, clipped to the picture: what a
 proposal head of those features would have if it ranked anchors as an oracle and moved none. Beside the recall that a
-row reached in training it says how much of that is the grid's.
+row reached in training it says how much of that is the grid's. Sizes are by the area of the box.
 """
 
 import argparse

@@ -3,12 +3,13 @@
 python -m benchmarks.kernels [--any-size] [--model MODEL]
 
 The boxes are those proposals of the finest map that fit into a window of 16 x 16 cells, in reading order; with
---any-size all of that map, and no windows. What the
-others need beside the map and the boxes (grids, windows, weights, the map with its channels last) is made beforehand
-and not timed, to their advantage.
+--any-size all of that map, and no windows. What the others need beside the map and the boxes (grids, windows, weights,
+the map with its channels last) is made beforehand and not timed, to their advantage.
 
 Legend
-    M   boxes        d   channels        h w   cells of the map        g   groups of channels
+    M   boxes           d   channels            h w   cells of the map (n in all)
+    S   bins a side     k   cells of a window   l     cells of a window's side
+    R C   rows and columns of all boxes' samples
 """
 
 import argparse
@@ -17,15 +18,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnx.parser
 import torch
 
 from benchmarks.layouts import CONFIG, map_size
 from benchmarks.orders import LEVEL, ROI_ALIGN
 from benchmarks.pooling import PHOTOGRAPH, TOLERANCE, proposals
-from benchmarks.rounds import Array, Graph, as_feed, take_turns
-from export.graph import OPSET
+from benchmarks.rounds import Array, Graph, as_feed, graph_of, take_turns
 from model.roi import assign_levels, reading_order
 from model.transforms import Size
 
@@ -57,17 +55,6 @@ WINDOWS_BY_AXIS = """
 """
 
 
-def graph(text: str) -> Graph:
-    """The graph that one of the texts above describes."""
-    filled = text.format(size=SIDE, samples=SAMPLES, scale=2.0**-LEVEL).strip()
-    model = onnx.helper.make_model(
-        onnx.parser.parse_graph("pooling " + filled),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        ir_version=10,
-    )
-    return Graph(model)
-
-
 def pooled_here(boxes: torch.Tensor) -> torch.Tensor:
     """Those of `boxes` [*, 4], in pixels, that are pooled from LEVEL, in reading order."""
     kept = boxes[assign_levels(boxes, CONFIG) == LEVEL]
@@ -88,7 +75,7 @@ Contenders = dict[str, tuple[Graph, dict[str, Array]]]
 def contenders(boxes: Array, features: Array) -> Contenders:
     """Graphs and what they take, by name, for boxes of any size; RoIAlign itself comes first."""
     _, channels, height, width = features.shape
-    align = graph(ROI_ALIGN)
+    align = _graph(ROI_ALIGN)
     found: Contenders = {}
     for groups in (1, *GROUPS):
         name = "RoiAlign" if groups == 1 else f"RoiAlign, {groups} groups of channels as images"
@@ -98,7 +85,7 @@ def contenders(boxes: Array, features: Array) -> Contenders:
         found[name] = align, taken
     grid = _grid(_points(boxes, (height, width)), (height, width))
     taken = {"features": features, "grid": grid}
-    found["GridSample and AveragePool"] = graph(GRID_SAMPLE), taken
+    found["GridSample and AveragePool"] = _graph(GRID_SAMPLE), taken
     return found
 
 
@@ -123,11 +110,11 @@ def windowed(boxes: Array, features: Array) -> Contenders:
     }
     return {
         "Gather of windows, one MatMul": (
-            graph(WINDOWS),
+            _graph(WINDOWS),
             {**shared, "weights": both.reshape(len(boxes), SIDE**2, -1)},
         ),
         "Gather of windows, a MatMul for each axis": (
-            graph(WINDOWS_BY_AXIS),
+            _graph(WINDOWS_BY_AXIS),
             {**shared, **by_axis},
         ),
     }
@@ -142,6 +129,10 @@ def as_roi_align(pooled: Array, channels: int) -> Array:
     groups = channels // pooled.shape[1]
     by_group = pooled.reshape(groups, -1, pooled.shape[1], SIDE, SIDE)
     return by_group.transpose(1, 0, 2, 3, 4).reshape(-1, channels, SIDE, SIDE)
+
+
+def _graph(text: str) -> Graph:
+    return graph_of(text.format(size=SIDE, samples=SAMPLES, scale=2.0**-LEVEL))
 
 
 def _points(boxes: Array, map_sides: Size) -> Array:

@@ -38,9 +38,9 @@ RESNET50_CLASSES = 90
 DEFAULT_FRAME = (320, 448)  # of a 4:3 photograph
 DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "deploy/models/default/checkpoint.pt"
 
-# Of the predictors' outputs over a photograph: proposals and classes spread as trained ones do.
+# Of the predictors' outputs over the pictures: proposals and classes spread as trained ones do.
 LOGIT_DEVIATION, PROPOSAL_DEVIATION, BOX_DEVIATION = 2.0, 0.3, 0.5
-# What varies less than this over the photograph, as a share of what varies most, counts for nothing: blown up, it would
+# What varies less than this over the pictures, as a share of what varies most, counts for nothing: blown up, it would
 # show float32's rounding there, and answer any other picture with nothing but extremes.
 LEAST_VARIANCE = 1e-3
 
@@ -51,7 +51,7 @@ def default_detector() -> Detector:
 
 
 def seeded_resnet50(photograph: NDArray[np.uint8]) -> Detector:
-    """A ResNet-50 detector of seeded weights, calibrated on `photograph` [3, H, W] and on what export compares with."""
+    """A ResNet-50 detector of seeded weights, calibrated on `photograph` [3, H, W] and two made pictures."""
     height, width = RESNET50_FRAME
     values = {
         "resize": {
@@ -66,8 +66,9 @@ def seeded_resnet50(photograph: NDArray[np.uint8]) -> Detector:
     names = tuple(f"class {label}" for label in range(RESNET50_CLASSES))
     detector = Detector(from_mapping(DetectorConfig, values, "benchmarks"), names).eval()
     with torch.no_grad():
-        crowded_and_empty, _ = made_batch(2, RESNET50_FRAME, np.random.default_rng(0))
-        _spread(detector, torch.cat([torch.from_numpy(photograph)[None], crowded_and_empty]))
+        made, made_sizes = made_batch(2, RESNET50_FRAME, np.random.default_rng(0))
+        images = torch.cat([torch.from_numpy(photograph)[None], made])
+        _spread(detector, images, torch.cat([torch.tensor([RESNET50_FRAME]), made_sizes]))
     return detector
 
 
@@ -161,9 +162,8 @@ def _carry_heads(detector: Detector, twin: Any) -> None:
         getattr(boxes, part)[4:] = getattr(roi.deltas, part)
 
 
-def _spread(detector: Detector, images: Tensor) -> None:
-    _calibrate_norms(detector, images)
-    sizes = torch.tensor([images.shape[-2:]] * len(images))
+def _spread(detector: Detector, images: Tensor, sizes: Tensor) -> None:
+    _calibrate_norms(detector, detector.normalise(images, sizes))
     pyramid, _ = detector(detector.normalise(images, sizes))
     deviation = torch.cat([level.flatten() for level in pyramid]).std()
     assert isinstance(detector.fpn, FeaturePyramid)
@@ -188,8 +188,8 @@ def _spread(detector: Detector, images: Tensor) -> None:
     _whitened(roi.deltas, pooled[0].relu(), BOX_DEVIATION)
 
 
-def _calibrate_norms(detector: Detector, images: Tensor) -> None:
-    """Give every folded norm, in the order of the forward pass, outputs of mean 0 and deviation 1."""
+def _calibrate_norms(detector: Detector, pixels: Tensor) -> None:
+    """Give every folded norm, in the order of the forward pass, outputs of mean 0 and deviation 1 on `pixels`."""
 
     def calibrate(layer: FrozenNormConv2d, inputs: tuple[Tensor, ...]) -> None:
         layer.scale.fill_(1.0)
@@ -200,7 +200,7 @@ def _calibrate_norms(detector: Detector, images: Tensor) -> None:
 
     layers = [m for m in detector.backbone.modules() if isinstance(m, FrozenNormConv2d)]
     handles = [layer.register_forward_pre_hook(calibrate) for layer in layers]
-    detector.backbone(detector.normalise(images, torch.tensor([images.shape[-2:]] * len(images))))
+    detector.backbone(pixels)
     for handle in handles:
         handle.remove()
 

@@ -9,14 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnx.parser
 import torch
 
 from benchmarks.layouts import CONFIG, map_size
 from benchmarks.pooling import PHOTOGRAPH, proposals
-from benchmarks.rounds import Array, Graph, as_feed, take_turns
-from export.graph import OPSET
+from benchmarks.rounds import Array, as_feed, graph_of, take_turns
 from model.roi import POOLED_LEVELS, assign_levels
 
 LEVEL = POOLED_LEVELS[0]  # the finest map is the largest, and most proposals are pooled from it
@@ -69,18 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     text = ROI_ALIGN.format(
         size=CONFIG.resolution, samples=CONFIG.sampling_ratio, scale=2.0**-LEVEL
     )
-    model = onnx.helper.make_model(
-        onnx.parser.parse_graph("pooling " + text.strip()),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        ir_version=10,
-    )
     shared: dict[str, Array | torch.Tensor] = {
         "features": torch.randn((1, options.channels, *map_size(frame, LEVEL))),
         "images": np.zeros(len(boxes), np.int64),
     }
     by_order = orders(boxes, 2**LEVEL)
     feeds = {name: as_feed({**shared, "boxes": boxes[order]}) for name, order in by_order.items()}
-    times = take_turns(dict.fromkeys(feeds, Graph(model)), feeds, options.rounds)
+    times = take_turns(dict.fromkeys(feeds, graph_of(text)), feeds, options.rounds)
     print(f"{len(boxes)} of {len(every)} proposals, on P{LEVEL}, {options.rounds} rounds\n")
     print("| order | median, ms | ratio |\n|---|---|---|")
     base = next(iter(times.values()))

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
+
+from export.graph import OPSET
 
 Array = NDArray[Any]
 
@@ -29,6 +32,16 @@ class Graph:
         wanted = {name: value for name, value in feed.items() if name in self._inputs}
         values: list[ort.OrtValue] = self._session.run_with_ort_values(None, wanted)
         return values
+
+
+def graph_of(text: str) -> Graph:
+    """The graph that `text` describes, in ONNX's textual syntax: (inputs) => (outputs) { nodes }."""
+    model = onnx.helper.make_model(
+        onnx.parser.parse_graph("benchmarked " + text.strip()),
+        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
+        ir_version=10,
+    )
+    return Graph(model)
 
 
 @dataclass(frozen=True)

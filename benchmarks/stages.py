@@ -51,9 +51,8 @@ def seconds_by_stage(events: Iterable[Mapping[str, Any]], runs: int) -> dict[str
             durations[event["name"], event["args"]["op_name"]].append(event["dur"])
     by_run = {stage: [0.0] * runs for stage in STAGES}
     for (_, operator), taken in durations.items():
-        each = len(taken) // (
-            WARM_UPS + runs
-        )  # a node in a loop, or of a subgraph, runs more than once
+        # a node in a loop, or of a subgraph, runs more than once
+        each = len(taken) // (WARM_UPS + runs)
         counted = taken[WARM_UPS * each :]
         for run in range(runs):
             microseconds = sum(counted[run * each : (run + 1) * each])

@@ -9,6 +9,7 @@ from typing import Literal
 import onnx
 
 from export.graph import OPSET
+from model.config import DetectorConfig
 from model.detector import Detector
 from model.fpn import LEVELS, STRIDES
 
@@ -89,12 +90,18 @@ def manifest(
             "nms": config.roi.nms_iou,
             "proposal_nms": config.rpn.nms_iou,
         },
-        "max_detections": config.roi.max_detections,
+        "max_detections": _most_detections(config, len(detector.class_names)),
         "max_proposals": min(config.rpn.pre_nms_test, config.rpn.post_nms_test),
         "weights": {"license": provenance.license, "data": provenance.data},
         "accuracy": dict(provenance.accuracy),
         "parity": dict(parity),
     }
+
+
+def _most_detections(config: DetectorConfig, classes: int) -> int:
+    """D of the artifact: what the limit on detections, on candidates, and the proposals leave."""
+    proposals = min(config.rpn.post_nms_test, len(LEVELS) * config.rpn.pre_nms_test)
+    return min(config.roi.max_detections, config.roi.max_candidates, proposals * classes)
 
 
 def described(model: onnx.ModelProto, content: Mapping[str, object]) -> onnx.ModelProto:

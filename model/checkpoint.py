@@ -100,12 +100,12 @@ def load_detector(path: Path, overrides: Sequence[str] = ()) -> Detector:
     """
     content = _read(path)
     try:
+        config = from_mapping(DetectorConfig, content["config"], str(path))
         for override in overrides:
             if override.partition("=")[0].strip() not in TEST_SETTINGS:
                 raise ConfigError(f"--set {override}: expected one of {', '.join(TEST_SETTINGS)}")
             apply_override(content["config"], override)
-        source = "; ".join([str(path), *(f"--set {override}" for override in overrides)])
-        config = from_mapping(DetectorConfig, content["config"], source)
+            config = from_mapping(DetectorConfig, content["config"], f"--set {override}")
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     detector = Detector(without_download(config), tuple(content["class_names"]))

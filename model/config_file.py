@@ -65,7 +65,7 @@ def apply_override(values: dict[str, Any], override: str) -> None:
     """
     key, separator, text = override.partition("=")
     if not separator:
-        raise ConfigError(f"--set {override}: expected KEY=VALUE, e.g. schedule.steps=200")
+        raise ConfigError(f"--set {override}: expected KEY=VALUE")
     *parents, leaf = key.strip().split(".")
     for parent in parents:
         values = values.setdefault(parent, {})

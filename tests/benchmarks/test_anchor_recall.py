@@ -17,11 +17,16 @@ def test_recall_is_the_mean_over_ten_thresholds() -> None:
 
 
 def test_an_object_in_the_place_of_an_anchor_is_covered(tmp_path: Path) -> None:
+    """In a picture of twice the network's size, wider than high; areas are the photograph's."""
     config = load_config(CONFIGS / "table1c.toml")
-    height, width = config.model.resize.short_side, config.model.resize.short_side
-    Image.new("RGB", (width, height)).save(tmp_path / "a.png")  # seen as it is
-    size = config.model.anchors.sizes[0]
-    boxes = [[64 - size / 2, 64 - size / 2, size, size], [3.0, 3.0, 2.0, 150.0]]
+    side, coarse = config.model.anchors.sizes[0], config.model.anchors.sizes[3]
+    height, width = 2 * config.model.resize.short_side, 2 * 320
+    Image.new("RGB", (width, height)).save(tmp_path / "a.png")
+    boxes = [
+        (600 - side, 128 - side, 2 * side, 2 * side),  # an anchor of P2, around (300, 64) in the network's pixels
+        (0.0, 0.0, coarse, coarse),  # the quarter of P5's anchor around (0, 0) that is in the picture
+        (3.0, 3.0, 2.0, 300.0),
+    ]  # fmt: skip
     document = {
         "images": [{"id": 1, "file_name": "a.png", "height": height, "width": width}],
         "categories": [{"id": 1, "name": "thing"}],
@@ -33,6 +38,6 @@ def test_an_object_in_the_place_of_an_anchor_is_covered(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(json.dumps(document))
     dataset = CocoDataset.read(tmp_path / "a.json", tmp_path)
     overlaps, areas = best_overlaps(config, dataset)
-    assert overlaps[0].item() == pytest.approx(1.0)
-    assert overlaps[1].item() < 0.2
-    assert areas.tolist() == [size**2, 300.0]
+    assert overlaps[:2].tolist() == pytest.approx([1.0, 1.0])
+    assert overlaps[2].item() < 0.2
+    assert areas.tolist() == [(2 * side) ** 2, coarse**2, 600.0]

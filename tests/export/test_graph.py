@@ -2,10 +2,15 @@
 
 from collections import Counter
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
+import torch
+from torch import Tensor, nn
 
 from export.graph import OPSET
+from model.anchors import AnchorGrid, anchors_at, cell_anchors
 
 
 def shape(value: onnx.ValueInfoProto) -> list[int | str]:
@@ -67,3 +72,27 @@ def test_the_file_carries_no_source_paths_of_the_machine_that_made_it(
     stripped.CopyFrom(graph)
     del stripped.graph.initializer[:]
     assert forbidden.encode() not in stripped.SerializeToString()
+
+
+class LargeMap(nn.Module):
+    """The anchors at places of a map with more anchors than float32 can count."""
+
+    grid = AnchorGrid(cell_anchors((32.0,), (0.5, 1.0, 2.0)), 2_500, 2_501, (4, 4))
+
+    def forward(self, places: Tensor) -> Tensor:
+        return anchors_at([self.grid], places)
+
+
+def test_the_last_anchors_of_a_large_map_are_told_apart_in_the_graph() -> None:
+    last = torch.arange(LargeMap.grid.count - 9, LargeMap.grid.count)[None, None]
+    program = torch.onnx.export(
+        LargeMap().eval(), (last,), dynamo=True, verbose=False, opset_version=OPSET
+    )
+    assert program is not None
+    session = onnxruntime.InferenceSession(
+        program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    [found] = session.run(None, {session.get_inputs()[0].name: last.numpy()})
+    centres = (found[0, 0, :, :2] + found[0, 0, :, 2:]) / 2
+    expected = [[4.0 * column, 4.0 * 2_499] for column in (2_498, 2_499, 2_500) for _ in range(3)]
+    np.testing.assert_allclose(centres, expected, rtol=0, atol=2e-3)

@@ -83,7 +83,7 @@ def test_settings_of_the_test_may_be_others(saved: Path) -> None:
         ("post_nms_test=7", "--set post_nms_test=7: expected one of rpn.pre_nms_test, "),
         ("rpn.post_nms_test", "--set rpn.post_nms_test: expected KEY=VALUE"),
         ("rpn.post_nms_test=0", "--set rpn.post_nms_test=0: rpn.post_nms_test: "),
-        ("roi.nms_iou=high", "roi.nms_iou: Input should be a valid number"),
+        ("roi.nms_iou=high", "--set roi.nms_iou=high: roi.nms_iou: Input should be a valid number"),
     ],
 )
 def test_what_training_decided_may_not_and_values_must_be_possible(
