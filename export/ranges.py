@@ -2,8 +2,8 @@
 
 A range as wide as the largest value ever seen spends the 256 steps on a few outliers; a narrow one cuts off what may
 matter most. Between them lies the one with the least mean squared error, found here by trying. On the default model
-(300 proposals, its first four layers in float32, AP / AP50 on 513 photographs; float32: 17.65 / 32.88): extremes of all photographs
-17.37 / 31.70, means of each one's extremes 17.26 / 31.80 (they cut off the boxes of large objects), least error
+(300 proposals, its first four layers in float32, AP / AP50 on 513 photographs; float32: 17.65 / 32.88): extremes of
+all photographs 17.37 / 31.70, means of each one's extremes 17.26 / 31.80 (they cut off large objects), least error
 17.74 / 32.39. (With 8,192 values of each photograph; another draw of 4,096 had AP50 32.20: so wide is the noise.)
 
 Source: the search of NVIDIA's "8-bit inference with TensorRT" (Migacz, GTC 2017), with squared error as its measure.
