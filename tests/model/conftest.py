@@ -1,16 +1,18 @@
 """Pictures and COCO folders made on the spot, so that the tests run anywhere."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from model.coco import CocoDataset
 from model.transforms import Size
+from tests.model.small import coloured_rectangles
 
 RED, GREEN = 0, 1  # channels of `coloured`, and labels of its detector
 
@@ -54,6 +56,23 @@ class CocoFolder:
         """Write the json and read the whole."""
         self.json.write_text(json.dumps(self.document))
         return CocoDataset.read(self.json, self.root, skip_empty=skip_empty, verify=verify)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Sums in one order, and no quarrel with other processes; before what else a module's tests ask for."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of ten pictures of coloured rectangles, with their COCO json."""
+    root = tmp_path_factory.mktemp("rectangles")
+    coloured_rectangles(root, 10)
+    return root
 
 
 @pytest.fixture

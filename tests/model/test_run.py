@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,13 @@ import torch
 import model
 from model.checkpoint import load_detector
 from model.train import main
-from tests.model.small import coloured_rectangles, run_values
+from tests.model.small import run_values
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(str(model.__file__)).parents[1]
 PATIENCE_S = 120.0
 STEPS = 4  # of 10 pictures: the third batch of an epoch has only two
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Sums in one order, those of the module's own fixtures too, and no quarrel with other processes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("rectangles")
-    coloured_rectangles(root, 10)
-    return root
 
 
 @pytest.fixture(scope="module")

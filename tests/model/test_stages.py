@@ -1,7 +1,6 @@
 """The stages composed: the 4-step schedule of feature sharing, on coloured rectangles."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,10 @@ from model.propose import main as propose
 from model.train import main as train
 from tests.model.small import coloured_rectangles, run_values
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS = 3
 SHARED = ("backbone.", "fpn.")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

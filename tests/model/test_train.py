@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,13 @@ import torch
 import model
 from model.checkpoint import load_detector
 from model.train import main
-from tests.model.small import coloured_rectangles, run_values
+from tests.model.small import run_values
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(str(model.__file__)).parents[1]
 PATIENCE_S = 120.0
 TIMINGS = {"images_per_s"}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As the killed process has: sums in one order."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("rectangles")
-    coloured_rectangles(root, 10)
-    return root
 
 
 def write_config(root: Path, folder: Path, steps: int, **changes: Any) -> str:
