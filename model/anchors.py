@@ -74,8 +74,11 @@ def anchors_at(grids: Sequence[AnchorGrid], places: Tensor) -> Tensor:
     """
     kinds = len(grids[0].cells)
     cells = torch.cat([grid.cells for grid in grids])  # (L*A, 4)
+    # new_full, for a tensor made of a list would hold the sizes of the frame that an exporter traces with
     widths = torch.cat([places.new_full((1,), grid.width) for grid in grids])[:, None]  # (L, 1)
-    strides = torch.stack([places.new_tensor(grid.strides[::-1]) for grid in grids])  # (L, 2): x, y
+    down = torch.cat([places.new_full((1,), grid.strides[0]) for grid in grids])
+    across = torch.cat([places.new_full((1,), grid.strides[1]) for grid in grids])
+    strides = torch.stack([across, down], dim=1)  # (L, 2): x, y
     first = torch.arange(len(grids), device=places.device)[:, None] * kinds  # (L, 1)
     cell = _quotient(places, kinds)
     row = _quotient(cell, widths)
