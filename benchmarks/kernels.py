@@ -24,7 +24,7 @@ from benchmarks.layouts import CONFIG, map_size
 from benchmarks.orders import LEVEL, ROI_ALIGN
 from benchmarks.pooling import PHOTOGRAPH, TOLERANCE, proposals
 from benchmarks.rounds import Array, Graph, as_feed, graph_of, take_turns
-from model.roi import assign_levels, reading_order
+from model.roi import Regions, assign_levels, reading_order
 from model.transforms import Size
 
 WINDOW = 16  # cells
@@ -59,7 +59,7 @@ def pooled_here(boxes: torch.Tensor) -> torch.Tensor:
     """Those of `boxes` [*, 4], in pixels, that are pooled from LEVEL, in reading order."""
     kept = boxes[assign_levels(boxes, CONFIG) == LEVEL]
     none = torch.zeros(len(kept), dtype=torch.int64)
-    return kept[reading_order(kept, none, none + LEVEL)]
+    return kept[reading_order(Regions(kept, none, none + LEVEL))]
 
 
 def fitting(boxes: torch.Tensor) -> torch.Tensor:

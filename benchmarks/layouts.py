@@ -18,7 +18,7 @@ from torchvision.ops import roi_align
 
 from export.graph import OPSET
 from model.config import RoiConfig
-from model.roi import POOLED_LEVELS, assign_levels, pool_in_reading_order, reading_order
+from model.roi import POOLED_LEVELS, Regions, assign_levels, pool_in_reading_order, reading_order
 from model.transforms import Size
 
 MAPS = tuple(f"p{level}" for level in POOLED_LEVELS)
@@ -49,7 +49,9 @@ class InReadingOrder(nn.Module):
 
     def forward(self, *maps: Tensor, boxes: Tensor, images: Tensor, predictions: Tensor) -> Pooled:
         """See the module."""
-        pooled, order = pool_in_reading_order(maps, boxes, images, CONFIG)
+        pooled, order = pool_in_reading_order(
+            maps, Regions(boxes, images, assign_levels(boxes, CONFIG)), CONFIG
+        )
         place = order.argsort()
         return pooled, place, predictions[place]
 
@@ -66,7 +68,7 @@ class FromAtlas(nn.Module):
         assigned = assign_levels(boxes, CONFIG)
         place = torch.arange(boxes.shape[0])
         if self.ordered:
-            order = reading_order(boxes, images, assigned)
+            order = reading_order(Regions(boxes, images, assigned))
             boxes, images, assigned = boxes[order], images[order], assigned[order]
             place = order.argsort()
         shift = _corners(maps)[assigned - POOLED_LEVELS[0]]  # (M, 4)

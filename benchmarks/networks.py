@@ -30,7 +30,7 @@ from model.config import DetectorConfig
 from model.config_file import from_mapping
 from model.detector import Detector
 from model.fpn import FeaturePyramid
-from model.roi import RoiHead
+from model.roi import Regions, RoiHead
 
 # torchvision's fasterrcnn_resnet50_fpn: 90 foreground classes, at the frame that the published figures use.
 RESNET50_FRAME = (800, 1088)
@@ -178,11 +178,13 @@ def _spread(detector: Detector, images: Tensor, sizes: Tensor) -> None:
     _whitened(detector.rpn.deltas, hidden, PROPOSAL_DEVIATION)
     boxes = detector.propose(images, sizes).boxes.flatten(1, 2)  # [N, L * K, 4]
     owners = torch.arange(len(boxes))[:, None].expand(boxes.shape[:2])
+    boxes = boxes.flatten(0, 1)
+    regions = Regions(boxes, owners.flatten(), detector.levels_of(boxes))
     pooled: list[Tensor] = []
     roi = detector.roi
     assert isinstance(roi, RoiHead)
     handle = roi.fc2.register_forward_hook(lambda _module, _input, output: pooled.append(output))
-    detector.classify(pyramid, boxes.flatten(0, 1), owners.flatten())
+    detector.classify(pyramid, regions)
     handle.remove()
     _whitened(roi.logits, pooled[0].relu(), LOGIT_DEVIATION)
     _whitened(roi.deltas, pooled[0].relu(), BOX_DEVIATION)

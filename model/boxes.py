@@ -19,7 +19,7 @@ MAX_LOG_RATIO = math.log(1000.0 / 16)
 
 def box_area(boxes: Tensor) -> Tensor:
     """Areas [...] in square pixels of `boxes` [..., 4]."""
-    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
+    return (boxes[..., 2:] - boxes[..., :2]).prod(dim=-1)
 
 
 def box_iou(boxes: Tensor, others: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ def clip_boxes(boxes: Tensor, sizes: Tensor) -> Tensor:
 
 def at_least(boxes: Tensor, min_size: float) -> Tensor:
     """True [...] where both sides of `boxes` [..., 4] are at least `min_size` pixels."""
-    return ((boxes[..., 2:] - boxes[..., :2]) >= min_size).all(dim=-1)
+    return (boxes[..., 2:] - boxes[..., :2]).amin(dim=-1) >= min_size
 
 
 def encode_boxes(

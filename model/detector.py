@@ -23,6 +23,7 @@ from model.pyramids import build_pyramid
 from model.roi import (
     POOLED_LEVELS,
     Conv5Head,
+    Regions,
     RoiHead,
     RoiPredictions,
     assign_levels,
@@ -122,13 +123,13 @@ class Detector(nn.Module):
         pyramid: tuple[Tensor, ...] = self.fpn(self.backbone(images))
         return pyramid
 
-    def classify(
-        self, pyramid: tuple[Tensor, ...], boxes: Tensor, images: Tensor
-    ) -> RoiPredictions:
-        """What the second stage says of `boxes` [M, 4], each of the image int64 [M] of the batch."""
-        pooled, order = pool_in_reading_order(
-            pyramid, boxes, images, self.config.roi, self.pooled_levels
-        )
+    def levels_of(self, boxes: Tensor) -> Tensor:
+        """The level int64 [...] that the second stage pools each of `boxes` [..., 4] from."""
+        return assign_levels(boxes, self.config.roi, self.pooled_levels)
+
+    def classify(self, pyramid: tuple[Tensor, ...], regions: Regions) -> RoiPredictions:
+        """What the second stage says of each of `regions`."""
+        pooled, order = pool_in_reading_order(pyramid, regions, self.config.roi, self.pooled_levels)
         predictions: RoiPredictions = self.roi(pooled)
         place = order.argsort()
         return RoiPredictions(predictions.logits[place], predictions.deltas[place])
@@ -155,7 +156,7 @@ class Detector(nn.Module):
     ) -> FinalBoxes:
         """Detections made of given proposals `boxes` [N, R, 4], of which the `valid` [N, R] are real."""
         pyramid = self.features(self.normalise(images, sizes))
-        return self._detections(pyramid, boxes, valid, sizes)
+        return self._detections(pyramid, boxes, self.levels_of(boxes), valid, sizes)
 
     def detect(self, images: Tensor, sizes: Tensor) -> Detections:
         """Detections and proposals of a batch, in pixels of the frame.
@@ -166,8 +167,8 @@ class Detector(nn.Module):
         """
         pyramid, predictions = self(self.normalise(images, sizes))
         by_level, proposals = self._proposals(pyramid, predictions, sizes)
-        final = self._detections(pyramid, proposals.boxes, proposals.valid, sizes)
-        levels = assign_levels(proposals.boxes, self.config.roi, self.pooled_levels)
+        levels = self.levels_of(proposals.boxes)
+        final = self._detections(pyramid, proposals.boxes, levels, proposals.valid, sizes)
         return Detections(
             *final[:3],
             levels.gather(1, final.sources) * (final.scores > 0),
@@ -184,12 +185,22 @@ class Detector(nn.Module):
         return by_level, best_of_all_levels(by_level, rpn.post_nms_test)
 
     def _detections(
-        self, pyramid: tuple[Tensor, ...], boxes: Tensor, valid: Tensor, sizes: Tensor
+        self,
+        pyramid: tuple[Tensor, ...],
+        boxes: Tensor,
+        levels: Tensor,
+        valid: Tensor,
+        sizes: Tensor,
     ) -> FinalBoxes:
-        """What the second stage makes of proposals `boxes` [N, R, 4], of which the `valid` [N, R] are real."""
+        """What the second stage makes of proposals `boxes` [N, R, 4], of which the `valid` [N, R] are real.
+
+        They are pooled from `levels` [N, R].
+        """
         N, R, _ = boxes.shape
         owner = torch.arange(N, device=boxes.device)[:, None].expand(N, R).flatten()
-        logits, deltas = self.classify(pyramid, boxes.flatten(0, 1), owner)  # (N, R, 4) -> (N*R, 4)
+        # (N, R, 4) -> (N*R, 4)
+        regions = Regions(boxes.flatten(0, 1), owner, levels.flatten())
+        logits, deltas = self.classify(pyramid, regions)
         probs = class_probs(torch.unflatten(logits, 0, (N, R)), valid)
         by_image = torch.unflatten(deltas, 0, (N, R))  # (N*R, C, 4) -> (N, R, C, 4)
         return best_detections(boxes, probs, by_image, sizes, self.config.roi)

@@ -37,6 +37,14 @@ class RoiPredictions(NamedTuple):
     deltas: Tensor
 
 
+class Regions(NamedTuple):
+    """What is pooled: boxes [M, 4] xyxy pixels of the input, images int64 [M] of the batch, levels int64 [M]."""
+
+    boxes: Tensor
+    images: Tensor
+    levels: Tensor
+
+
 def assign_levels(
     boxes: Tensor, config: RoiConfig, levels: tuple[int, ...] = POOLED_LEVELS
 ) -> Tensor:
@@ -67,14 +75,14 @@ def pool_regions(
         config: resolution, samples, alignment.
         levels: the maps' numbers, finest first; level k has stride 2^k.
     """
-    pooled, order = pool_in_reading_order(pyramid, boxes, images, config, levels)
+    regions = Regions(boxes, images, assign_levels(boxes, config, levels))
+    pooled, order = pool_in_reading_order(pyramid, regions, config, levels)
     return pooled[order.argsort()]
 
 
 def pool_in_reading_order(
     pyramid: tuple[Tensor, ...],
-    boxes: Tensor,
-    images: Tensor,
+    regions: Regions,
     config: RoiConfig,
     levels: tuple[int, ...] = POOLED_LEVELS,
 ) -> tuple[Tensor, Tensor]:
@@ -83,36 +91,32 @@ def pool_in_reading_order(
     Row i belongs to box `order[i]`. The features are the largest tensor of the second stage: who needs the boxes' own
     order puts what is made of the features back, not the features.
     """
-    assigned = assign_levels(boxes, config, levels)
-    order = reading_order(boxes, images, assigned)
-    assigned = assigned[order]
-    regions = torch.cat([images.to(boxes.dtype)[:, None], boxes], dim=1)[order]  # (M, 5)
+    order = reading_order(regions)
+    assigned = regions.levels[order]
+    owners = regions.images.to(regions.boxes.dtype)[:, None]
+    rows = torch.cat([owners, regions.boxes], dim=1)[order]  # (M, 5)
     pooled = torch.cat(
         [
             _pool_level(
                 features.float(),
-                regions[torch.nonzero(assigned == level).squeeze(1)],
+                rows[torch.nonzero(assigned == level).squeeze(1)],
                 2**level,
                 config,
             )
             for level, features in zip(levels, pyramid, strict=False)
         ]
     )
-    torch._check(pooled.shape[0] == boxes.shape[0])  # each box has one level; a tracer cannot know
+    torch._check(pooled.shape[0] == rows.shape[0])  # each box has one level; a tracer cannot know
     return pooled, order
 
 
-def reading_order(boxes: Tensor, images: Tensor, assigned: Tensor) -> Tensor:
-    """Order int64 [M] of `boxes` by level, image, band of rows and column, as their maps lie in memory.
+def reading_order(regions: Regions) -> Tensor:
+    """Order int64 [M] of `regions` by level, image, band of rows and column, as their maps lie in memory.
 
     Neighbours then find their samples in the cache: RoIAlign of 1,000 proposals takes half the time that it takes in
     the order of their scores (docs/decisions/0004-pooling-and-suppression.md).
-
-    Args:
-        boxes: [M, 4] xyxy pixels of the input.
-        images: int64 [M], which image each belongs to.
-        assigned: int64 [M], the level that each is pooled from.
     """
+    boxes, images, assigned = regions
     centre_x, centre_y = (boxes[:, :2] + boxes[:, 2:]).mul(0.5).clamp(0, MAX_SIDE - 1).unbind(1)
     band = torch.div(centre_y, BAND_CELLS * 2.0**assigned, rounding_mode="floor").to(torch.int64)
     place = band * MAX_SIDE + centre_x.to(torch.int64)
