@@ -1,7 +1,8 @@
-"""`python -m benchmarks.export_cost`: how long `fpn-export` of a ResNet-50 detector takes, and how much memory.
+"""`python -m benchmarks.export_cost [CHECKPOINT]`: how long `fpn-export` takes, and how much memory.
 
-The whole command, in a process of its own: loading, tracing, the comparison with torch at batch 1, 2, 3 and 8 of 800 x
-1088, writing and opening the file. The weights are those of `benchmarks.engine --model resnet50`.
+The whole command, in a process of its own: loading, tracing, the comparison with torch at batch 1, 2, 3 and 8 of the
+detector's frames, writing and opening the file. Without a checkpoint the detector is that of `benchmarks.engine --model
+resnet50`: ResNet-50 at 800 x 1088, of seeded weights.
 """
 
 import argparse
@@ -26,12 +27,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.export_cost", description="Time and memory of an export."
     )
-    parser.parse_args(arguments)
+    parser.add_argument("checkpoint", nargs="?", type=Path, help="default: seeded ResNet-50")
+    checkpoint = parser.parse_args(arguments).checkpoint
     with TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "model.pt"
-        save_checkpoint(checkpoint, seeded_resnet50(photographs(RESNET50_FRAME)[0]))
+        if checkpoint is None:
+            checkpoint = Path(folder) / "model.pt"
+            save_checkpoint(checkpoint, seeded_resnet50(photographs(RESNET50_FRAME)[0]))
         started = time.perf_counter()
-        command = ["-m", "export", str(checkpoint), "--out", str(Path(folder) / "model.onnx")]
+        out = Path(folder) / "model.onnx"
+        command = ["-m", "export", str(checkpoint.resolve()), "--out", str(out)]
         status = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
         seconds = time.perf_counter() - started
     held = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024

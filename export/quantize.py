@@ -29,8 +29,11 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from export.network import Network
 from export.ranges import Feed, activation_ranges, exposing, quiet_session
 
-# How many photographs a layer's sensitivity is measured on.
+# How many photographs a run's sensitivity is measured on.
 MEASURED = 4
+# Layers that stay in float32 or do not together, in the graph's order: those of a bottleneck or an inverted residual.
+# Where int8 meets float32 a map is converted and laid out anew; single layers kept here and there are all such borders.
+RUN = 3
 
 
 class Quantizer:
@@ -57,22 +60,24 @@ class Quantizer:
         """The model with its network in int8, the layers `kept` in float32."""
         return self._quantise(self._model, self.network.nodes - set(kept))
 
-    def most_sensitive(self) -> list[str]:
-        """All layers, the one first whose quantisation alone changes the network's results most.
+    def most_sensitive(self) -> list[tuple[str, ...]]:
+        """All layers in runs of RUN, the run first whose quantisation alone changes the network's results most.
 
-        The change is summed over the results that the layer reaches: of each the root mean square of the difference
+        The change is summed over the results that the run reaches: of each the root mean square of the difference
         over that of the result, on MEASURED photographs.
         """
         results = self.network.results()
         shown = exposing(self._model, results)
         feeds = self._measured
         expected = _run(shown, results, feeds)
+        layers = self.network.layers
+        runs = [tuple(layers[start : start + RUN]) for start in range(0, len(layers), RUN)]
         change = {}
-        for layer in self.network.layers:
-            reached = self.network.results_of(layer)
-            got = _run(self._quantise(shown, {layer}), reached, feeds)
-            change[layer] = sum(_difference(expected[name], got[name]) for name in reached)
-        return sorted(change, key=lambda layer: change[layer], reverse=True)
+        for run in runs:
+            reached = sorted({name for layer in run for name in self.network.results_of(layer)})
+            got = _run(self._quantise(shown, set(run)), reached, feeds)
+            change[run] = sum(_difference(expected[name], got[name]) for name in reached)
+        return sorted(runs, key=lambda run: change[run], reverse=True)
 
     def _quantise(self, model: onnx.ModelProto, nodes: set[str]) -> onnx.ModelProto:
         source = onnx.ModelProto()

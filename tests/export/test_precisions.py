@@ -21,7 +21,7 @@ from export.manifest import Provenance
 from export.network import Network
 from export.parity import FLOAT16
 from export.photographs import FEWEST_CALIBRATED, calibration_photographs, framed
-from export.quantize import Quantizer
+from export.quantize import RUN, Quantizer
 from model.annotations import DataError
 from model.checkpoint import save_checkpoint
 from model.detector import Detector
@@ -171,10 +171,16 @@ def optimised(model: onnx.ModelProto, folder: Path) -> list[str]:
     return [node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node]
 
 
-def test_every_layer_is_ranked_once(quantizer: Quantizer) -> None:
-    """Alone in int8 each, those that share their weights with others, too."""
-    ranked = quantizer.most_sensitive()
-    assert sorted(ranked) == sorted(quantizer.network.layers)
+def test_every_layer_is_ranked_once_in_a_run_of_neighbours(quantizer: Quantizer) -> None:
+    """Those that share their weights with others, too."""
+    layers = quantizer.network.layers
+    runs = quantizer.most_sensitive()
+    assert sorted(layer for run in runs for layer in run) == sorted(layers)
+    starts = [layers.index(run[0]) for run in runs]
+    assert [
+        run == tuple(layers[start : start + len(run)])
+        for run, start in zip(runs, starts, strict=True)
+    ] == [True] * len(runs)
 
 
 def test_an_int8_artifact_says_what_it_was_judged_on(
@@ -193,6 +199,15 @@ def test_an_int8_artifact_says_what_it_was_judged_on(
     assert content["gate"]["kind"] == "accuracy"
     assert content["gate"]["report"]["images"] == len(photographs)
     assert content["gate"]["report"]["AP_float32"] > 80
+
+
+def test_int8_that_nobody_judges_keeps_its_most_sensitive_runs(
+    graph: onnx.ModelProto, detector: Detector, photographs: list[Path], tmp_path: Path
+) -> None:
+    order = Order("int8", calibration=photographs)
+    judgement = finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, order).judgement
+    assert judgement.gate == "off"
+    assert len(judgement.float_layers) == artifact_module.KEPT_UNJUDGED * RUN
 
 
 def test_a_bad_quantisation_is_refused_and_leaves_the_old_file(
