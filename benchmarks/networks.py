@@ -42,7 +42,7 @@ DEFAULT_CHECKPOINT = Path(__file__).parent.parent / "deploy/models/default/check
 LOGIT_DEVIATION, PROPOSAL_DEVIATION, BOX_DEVIATION = 2.0, 0.3, 0.5
 # What varies less than this over the pictures, as a share of what varies most, counts for nothing: blown up, it would
 # show float32's rounding there, and answer any other picture with nothing but extremes.
-LEAST_VARIANCE = 1e-3
+LEAST_VARIANCE = 1e-2
 
 
 def default_detector() -> Detector:

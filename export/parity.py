@@ -27,6 +27,7 @@ from model.transforms import Size
 
 BATCHES = (1, 2, 3, 8)
 SEED = 0
+DISCS = 60  # of a crowded picture
 
 
 @dataclass(frozen=True)
@@ -179,27 +180,30 @@ def _inputs(detector: Detector, photographs: Sequence[Path]) -> Iterator[tuple[T
 def made_batch(count: int, frame: Size, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
     """An empty image, where there is more than one, and crowded ones; contents of different sizes.
 
-    Images uint8 [count, 3, H, W] and sizes int64 [count, 2], (height, width).
+    Images uint8 [count, 3, H, W] and sizes int64 [count, 2], (height, width). The empty one is not of one colour: there
+    every place answers alike but for rounding, which then decides what suppresses what (of a ResNet-50's proposals on
+    black 0.76 to 0.81 matched, on all other pictures 0.999 and more).
     """
     images = torch.zeros((count, 3, *frame), dtype=torch.uint8)
     sizes = []
     for index in range(count):
         height, width = (side - int(generator.integers(0, side // 4)) for side in frame)
         sizes.append((height, width))
-        if index != 1:
-            images[index, :, :height, :width] = torch.from_numpy(_crowd((height, width), generator))
+        discs = 0 if index == 1 else DISCS
+        picture = _picture((height, width), discs, generator)
+        images[index, :, :height, :width] = torch.from_numpy(picture)
     return images, torch.tensor(sizes)
 
 
-def _crowd(size: Size, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """A picture [3, height, width] of sixty shaded discs of all sizes on a slope of colour."""
+def _picture(size: Size, discs: int, generator: np.random.Generator) -> NDArray[np.uint8]:
+    """A picture [3, height, width] of so many shaded discs of all sizes on a slope of colour, with a sensor's noise."""
     height, width = size
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     slope = generator.uniform(0, 255, (3, 1, 1)) * (x / width) + 255 * generator.random() * (
         y / height
     )
     picture = slope / 2
-    for radius in np.geomspace(min(size) / 3, 4, 60):
+    for radius in np.geomspace(min(size) / 3, 4, discs):
         centre_y, centre_x = generator.uniform(0, height), generator.uniform(0, width)
         stretch = generator.uniform(0.5, 2.0)
         distance = np.hypot((y - centre_y) * stretch, x - centre_x) / radius
