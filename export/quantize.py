@@ -24,8 +24,10 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnxruntime.quantization import QuantType
+from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from export.doubling import double_by_copies
 from export.network import Network
 from export.ranges import Feed, activation_ranges, exposing, quiet_session
 
@@ -57,8 +59,10 @@ class Quantizer:
         }
 
     def quantised(self, kept: Sequence[str] = ()) -> onnx.ModelProto:
-        """The model with its network in int8, the layers `kept` in float32."""
-        return self._quantise(self._model, self.network.nodes - set(kept))
+        """The model with its network in int8, the layers `kept` in float32; checked by onnx.checker."""
+        model = self._quantise(self._model, self.network.nodes - set(kept))
+        onnx.checker.check_model(model, full_check=True)
+        return model
 
     def most_sensitive(self) -> list[tuple[str, ...]]:
         """All layers in runs of RUN, the run first whose quantisation alone changes the network's results most.
@@ -104,6 +108,8 @@ class Quantizer:
         finally:
             root.setLevel(level)
         _shield(quantised, {name: self._weights[name] for name in self._weights.keys() - nodes})
+        double_by_copies(quantised)
+        ONNXModel(quantised).topological_sort()
         return quantised
 
 

@@ -153,6 +153,12 @@ def test_a_layer_that_is_kept_stays_in_float32_when_the_runtime_optimises(
     assert in_int8[1] > 30
 
 
+def test_int8_doubles_maps_by_copies_and_passes_the_checker(quantizer: Quantizer) -> None:
+    model = quantizer.quantised([quantizer.network.layers[2]])
+    onnx.checker.check_model(model, full_check=True)
+    assert "Resize" not in {node.op_type for node in model.graph.node}
+
+
 def test_a_kept_layer_that_shares_its_weights_keeps_its_own(quantizer: Quantizer) -> None:
     convolutions = [n for n in quantizer.quantised().graph.node if n.op_type == "Conv"]
     head = convolutions[-1]  # of the coarsest level: the levels share the proposal head
