@@ -1,6 +1,7 @@
 """The files that the contenders load, made once for each state of weights, code and libraries.
 
-Ours are traced and quantised as `fpn-export` does it, but not judged: give judged files with --float32 and --int8.
+Ours are traced and quantised as `fpn-export` does it, but not judged, and with every layer in int8: give judged files
+with --float32 and --int8.
 """
 
 import hashlib

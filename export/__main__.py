@@ -63,6 +63,7 @@ def _tell(outcome: Outcome) -> None:
     if judgement.gate == "accuracy":
         print("int8 against float32, in points of 100:")
         print("\n".join(f"  {name:<22} {value:g}" for name, value in judgement.report.items()))
+    if judgement.gate != "parity":
         print(f"  {'layers in float32':<22} {len(judgement.float_layers)}")
     if judgement.gate == "off":
         print("the accuracy gate is off: nobody measured what int8 costs; the server will say so")

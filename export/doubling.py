@@ -64,8 +64,11 @@ def double_by_copies(model: onnx.ModelProto) -> None:
 def _doublings(graph: onnx.GraphProto) -> list[_Quantised]:
     makers = {output: node for node in graph.node for output in node.output}
     constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    shown = {output.name for output in graph.output}
     found = []
     for resize in (node for node in graph.node if node.op_type == "Resize"):
+        if not shown.isdisjoint((resize.input[0], resize.output[0])):
+            continue
         before = makers.get(resize.input[0])
         takers = [node for node in graph.node if resize.output[0] in node.input]
         if (

@@ -3,7 +3,7 @@
 Weights are int8, each output channel with its own scale; activations are uint8, each tensor with the range that it had
 on the calibration photographs; sums are int32. The graph says so with QuantizeLinear and DequantizeLinear around each
 layer (QDQ), which ONNX Runtime joins into integer kernels. The quantiser is ONNX Runtime's own, the ranges are those of
-ranges.py. What it may touch is `Network.nodes`; a layer whose rounding shows too much is left in float32 (see
+ranges.py. What it may touch is `Network.nodes`; layers whose rounding shows too much are left in float32 (see
 `most_sensitive`).
 
 ONNX Runtime's optimiser quantises a float32 layer, too, if it lies between a DequantizeLinear of one scale and a
@@ -33,7 +33,7 @@ from export.ranges import Feed, activation_ranges, exposing, quiet_session
 
 # How many photographs a run's sensitivity is measured on.
 MEASURED = 4
-# Layers that stay in float32 or do not together, in the graph's order: those of a bottleneck or an inverted residual.
+# Layers that stay in float32 or do not together, neighbours in the graph's order; in MobileNetV2 those of one block.
 # Where int8 meets float32 a map is converted and laid out anew; single layers kept here and there are all such borders.
 RUN = 3
 

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from export.graph import missing_weights
-from export.parity import ParityError, compare, require
+from export.parity import ParityError, compare, made_batch, require
 from model.detector import Detector
 from tests.detectors import noise
 
@@ -111,3 +111,12 @@ def test_photographs_given_are_compared_too(
     photograph = tmp_path / "photograph.png"
     Image.fromarray(noise(1, (120, 200))[0].permute(1, 2, 0).numpy()).save(photograph)
     assert compare(detector, traced, [photograph]).images == 15
+
+
+def test_the_empty_picture_is_not_of_one_colour_and_no_content_lies_outside_its_size() -> None:
+    """Where all places are alike rounding alone would decide what suppresses what."""
+    images, sizes = made_batch(3, (64, 96), np.random.default_rng(0))
+    for image, (height, width) in zip(images, sizes.tolist(), strict=True):
+        inside = image[:, :height, :width].flatten(1)
+        assert all(len(channel.unique()) > 8 for channel in inside)
+        assert int(image.sum()) == int(inside.sum())

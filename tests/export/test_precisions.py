@@ -22,6 +22,7 @@ from export.network import Network
 from export.parity import FLOAT16
 from export.photographs import FEWEST_CALIBRATED, calibration_photographs, framed
 from export.quantize import RUN, Quantizer
+from export.ranges import Feed
 from model.annotations import DataError
 from model.checkpoint import save_checkpoint
 from model.detector import Detector
@@ -40,11 +41,14 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def quantizer(graph: onnx.ModelProto) -> Quantizer:
-    feeds = [
+    return Quantizer(graph, feeds())
+
+
+def feeds() -> list[Feed]:
+    return [
         {"images": noise(1, (64, 96), seed).numpy(), "sizes": np.array([[64, 96]])}
         for seed in range(4)
     ]
-    return Quantizer(graph, feeds)
 
 
 @pytest.fixture(scope="module")
@@ -181,12 +185,47 @@ def test_every_layer_is_ranked_once_in_a_run_of_neighbours(quantizer: Quantizer)
     """Those that share their weights with others, too."""
     layers = quantizer.network.layers
     runs = quantizer.most_sensitive()
-    assert sorted(layer for run in runs for layer in run) == sorted(layers)
     starts = [layers.index(run[0]) for run in runs]
-    assert [
-        run == tuple(layers[start : start + len(run)])
-        for run, start in zip(runs, starts, strict=True)
-    ] == [True] * len(runs)
+    assert sorted(starts) == list(range(0, len(layers), RUN))
+    assert runs == [tuple(layers[start : start + RUN]) for start in starts]
+
+
+def test_the_run_whose_weights_int8_cannot_hold_is_ranked_first(graph: onnx.ModelProto) -> None:
+    """Here a layer whose first input weighs a thousand times as much as the others."""
+    spoilt = onnx.ModelProto()
+    spoilt.CopyFrom(graph)
+    layer = next(n for n in spoilt.graph.node if n.name == Network(spoilt).layers[4])
+    weight = next(t for t in spoilt.graph.initializer if t.name == layer.input[1])
+    values = onnx.numpy_helper.to_array(weight).copy()
+    values[:, 0] *= 1000
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    assert layer.name in Quantizer(spoilt, feeds()).most_sensitive()[0]
+
+
+def test_ever_more_of_the_most_sensitive_runs_stay_in_float32_until_the_gate_passes(
+    graph: onnx.ModelProto,
+    detector: Detector,
+    photographs: list[Path],
+    validation: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ranked = [("node_a",), ("node_b", "node_c"), ("node_d",), ("node_e",)]
+    tried: list[tuple[str, ...]] = []
+
+    def quantised(self: Quantizer, kept: Sequence[str] = ()) -> onnx.ModelProto:
+        tried.append(tuple(kept))
+        return graph
+
+    monkeypatch.setattr(Quantizer, "quantised", quantised)
+    monkeypatch.setattr(Quantizer, "most_sensitive", lambda self: ranked)
+    monkeypatch.setattr(artifact_module, "KEPT", (0, 2, 3, 8, 12))
+    monkeypatch.setattr(artifact_module, "faults", lambda report: ["AP is low"])
+    order = Order("int8", calibration=photographs, evaluation=validation)
+    with pytest.raises(AccuracyError, match="even with the 5 most sensitive layers"):
+        finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, order)
+    layers = ("node_a", "node_b", "node_c", "node_d", "node_e")
+    assert tried == [(), layers[:3], layers[:4], layers]
 
 
 def test_an_int8_artifact_says_what_it_was_judged_on(
