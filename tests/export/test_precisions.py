@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 import onnxruntime
 import pytest
@@ -22,7 +21,6 @@ from export.network import Network
 from export.parity import FLOAT16
 from export.photographs import FEWEST_CALIBRATED, calibration_photographs, framed
 from export.quantize import RUN, Quantizer
-from export.ranges import Feed
 from model.annotations import DataError
 from model.checkpoint import save_checkpoint
 from model.detector import Detector
@@ -37,18 +35,6 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for number, pixels in enumerate(noise(FEWEST_CALIBRATED, (64, 96), seed=9)):
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / f"{number:02}.png")
     return sorted(folder.iterdir())
-
-
-@pytest.fixture(scope="module")
-def quantizer(graph: onnx.ModelProto) -> Quantizer:
-    return Quantizer(graph, feeds())
-
-
-def feeds() -> list[Feed]:
-    return [
-        {"images": noise(1, (64, 96), seed).numpy(), "sizes": np.array([[64, 96]])}
-        for seed in range(4)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +67,12 @@ def validation(detector: Detector, photographs: list[Path]) -> tuple[Path, Path]
     folder = photographs[0].parent
     (folder / "truth.json").write_text(json.dumps(document))
     return folder / "truth.json", folder
+
+
+@pytest.fixture
+def judged(photographs: list[Path], validation: tuple[Path, Path]) -> Order:
+    """For int8 behind its accuracy gate."""
+    return Order("int8", calibration=photographs, evaluation=validation)
 
 
 def test_the_network_is_the_convolutions_and_the_connected_layers_and_no_box_arithmetic(
@@ -133,80 +125,10 @@ def test_float16_passes_its_own_comparison_with_torch(
     assert outcome.parity.matched_detections >= FLOAT16.min_matched
 
 
-def test_int8_quantises_every_layer_but_those_that_are_kept(quantizer: Quantizer) -> None:
-    kept = quantizer.network.layers[0]
-    model = quantizer.quantised([kept])
-    quantised = {
-        output for n in model.graph.node if n.op_type == "DequantizeLinear" for output in n.output
-    }
-    layers = {n.name: n for n in model.graph.node if n.name in quantizer.network.layers}
-    assert {name for name, n in layers.items() if n.input[1] not in quantised} == {kept}
-    assert all(n.input[1] in quantised for name, n in layers.items() if name != kept)
-
-
-def test_a_layer_that_is_kept_stays_in_float32_when_the_runtime_optimises(
-    quantizer: Quantizer, tmp_path: Path
-) -> None:
-    """Between two int8 layers ONNX Runtime would quantise it by itself, per tensor and past int32's range."""
-    kept = quantizer.network.layers[2]
-    in_int8 = [
-        optimised(model, tmp_path).count("QLinearConv")
-        for model in (quantizer.quantised(), quantizer.quantised([kept]))
-    ]
-    assert in_int8[0] - in_int8[1] == 1
-    assert in_int8[1] > 30
-
-
-def test_int8_doubles_maps_by_copies_and_passes_the_checker(quantizer: Quantizer) -> None:
-    model = quantizer.quantised([quantizer.network.layers[2]])
-    onnx.checker.check_model(model, full_check=True)
-    assert "Resize" not in {node.op_type for node in model.graph.node}
-
-
-def test_a_kept_layer_that_shares_its_weights_keeps_its_own(quantizer: Quantizer) -> None:
-    convolutions = [n for n in quantizer.quantised().graph.node if n.op_type == "Conv"]
-    head = convolutions[-1]  # of the coarsest level: the levels share the proposal head
-    assert sum(n.input[1] == head.input[1] for n in convolutions) == 5
-    model = quantizer.quantised([head.name])
-    (node,) = (n for n in model.graph.node if n.name == head.name)
-    assert node.input[1] in {tensor.name for tensor in model.graph.initializer}
-
-
-def optimised(model: onnx.ModelProto, folder: Path) -> list[str]:
-    """The operators that ONNX Runtime makes of `model`."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.optimized_model_filepath = str(folder / "optimised.onnx")
-    onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
-    return [node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node]
-
-
-def test_every_layer_is_ranked_once_in_a_run_of_neighbours(quantizer: Quantizer) -> None:
-    """Those that share their weights with others, too."""
-    layers = quantizer.network.layers
-    runs = quantizer.most_sensitive()
-    starts = [layers.index(run[0]) for run in runs]
-    assert sorted(starts) == list(range(0, len(layers), RUN))
-    assert runs == [tuple(layers[start : start + RUN]) for start in starts]
-
-
-def test_the_run_whose_weights_int8_cannot_hold_is_ranked_first(graph: onnx.ModelProto) -> None:
-    """Here a layer whose first input weighs a thousand times as much as the others."""
-    spoilt = onnx.ModelProto()
-    spoilt.CopyFrom(graph)
-    layer = next(n for n in spoilt.graph.node if n.name == Network(spoilt).layers[4])
-    weight = next(t for t in spoilt.graph.initializer if t.name == layer.input[1])
-    values = onnx.numpy_helper.to_array(weight).copy()
-    values[:, 0] *= 1000
-    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
-    assert layer.name in Quantizer(spoilt, feeds()).most_sensitive()[0]
-
-
 def test_ever_more_of_the_most_sensitive_runs_stay_in_float32_until_the_gate_passes(
     graph: onnx.ModelProto,
     detector: Detector,
-    photographs: list[Path],
-    validation: tuple[Path, Path],
+    judged: Order,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -219,11 +141,10 @@ def test_ever_more_of_the_most_sensitive_runs_stay_in_float32_until_the_gate_pas
 
     monkeypatch.setattr(Quantizer, "quantised", quantised)
     monkeypatch.setattr(Quantizer, "most_sensitive", lambda self: ranked)
-    monkeypatch.setattr(artifact_module, "KEPT", (0, 2, 3, 8, 12))
+    monkeypatch.setattr(artifact_module, "KEPT", (2, 3, 8, 12))
     monkeypatch.setattr(artifact_module, "faults", lambda report: ["AP is low"])
-    order = Order("int8", calibration=photographs, evaluation=validation)
     with pytest.raises(AccuracyError, match="even with the 5 most sensitive layers"):
-        finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, order)
+        finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, judged)
     layers = ("node_a", "node_b", "node_c", "node_d", "node_e")
     assert tried == [(), layers[:3], layers[:4], layers]
 
@@ -231,18 +152,16 @@ def test_ever_more_of_the_most_sensitive_runs_stay_in_float32_until_the_gate_pas
 def test_an_int8_artifact_says_what_it_was_judged_on(
     graph: onnx.ModelProto,
     detector: Detector,
-    photographs: list[Path],
-    validation: tuple[Path, Path],
+    judged: Order,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(artifact_module, "faults", lambda report: [])
-    order = Order("int8", calibration=photographs, evaluation=validation)
-    finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, order)
+    finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, judged)
     content = manifest_of(tmp_path / "m.onnx")
     assert content["precision"] == "int8"
     assert content["gate"]["kind"] == "accuracy"
-    assert content["gate"]["report"]["images"] == len(photographs)
+    assert content["gate"]["report"]["images"] == len(judged.calibration)
     assert content["gate"]["report"]["AP_float32"] > 80
 
 
@@ -258,8 +177,7 @@ def test_int8_that_nobody_judges_keeps_its_most_sensitive_runs(
 def test_a_bad_quantisation_is_refused_and_leaves_the_old_file(
     graph: onnx.ModelProto,
     detector: Detector,
-    photographs: list[Path],
-    validation: tuple[Path, Path],
+    judged: Order,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -278,12 +196,11 @@ def test_a_bad_quantisation_is_refused_and_leaves_the_old_file(
         return model
 
     monkeypatch.setattr(Quantizer, "quantised", spoilt)
-    monkeypatch.setattr(artifact_module, "KEPT", (0,))
+    monkeypatch.setattr(artifact_module, "KEPT", ())
     path = tmp_path / "m.onnx"
     path.write_bytes(b"the one before")
-    order = Order("int8", calibration=photographs, evaluation=validation)
     with pytest.raises(AccuracyError, match=r"AP is \d"):
-        finish_artifact(graph, detector, path, PROVENANCE, order)
+        finish_artifact(graph, detector, path, PROVENANCE, judged)
     assert path.read_bytes() == b"the one before"
     assert list(tmp_path.iterdir()) == [path]
 
