@@ -6,7 +6,7 @@ PYTHON ?= python3
 EXTRA ?= $(if $(shell command -v nvidia-smi 2>/dev/null),gpu,cpu)
 MODEL ?= deploy/models/default/model.onnx
 ABLATION_DATA ?= data/aquarium
-CONFIG ?= model/configs/voc-mobilenetv2.toml
+CONFIG ?= model/recipes/voc-mobilenetv2.toml
 DEFAULT_CHECKPOINT := deploy/models/default/checkpoint.pt
 CHECKPOINT ?= $(DEFAULT_CHECKPOINT)
 OUT ?= $(dir $(CHECKPOINT))model.onnx
@@ -64,7 +64,7 @@ serve: $(SERVE_READY)
 
 # The tests that promise a server without torch run it from $(SERVE), which has none.
 test: $(SERVE_READY) $(DEV_READY)
-	$(DEV)/bin/python -m pytest
+	$(DEV)/bin/python -m pytest --numprocesses auto
 
 check: $(DEV_READY)
 	$(DEV)/bin/ruff check .

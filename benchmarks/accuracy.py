@@ -21,17 +21,18 @@ from typing import Any, get_args
 import numpy as np
 from tqdm import tqdm
 
-from model.annotations import DataError
-from model.coco import CocoDataset, Record
-from model.findings import category_ids
-from model.metrics import Metrics, coco_metrics, format_table
+from model.data.annotations import DataError
+from model.data.coco import CocoDataset, Record
+from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
+from model.evaluation.results import category_ids
+from service.artifact.tensors import Outputs
 from service.detections import to_photograph
 from service.engine.engine import Engine
 from service.engine.providers import Device
 from service.errors import ServiceError
-from service.image import Frame, Framing, Size, load_frame, prepare_pillow
+from service.pictures.decoding import prepare_pillow
+from service.pictures.framing import Frame, Framing, Size, load_frame
 from service.settings import Settings
-from service.tensors import Outputs
 
 PROGRAM = "python -m benchmarks.accuracy"
 MAX_PIXELS: int = Settings.model_fields["max_pixels"].default  # what a server takes

@@ -15,14 +15,15 @@ import torch
 from torch import Tensor
 
 from benchmarks.summary import table
-from model.boxes import box_iou, clip_boxes
-from model.checkpoint import without_download
-from model.coco import CocoDataset
-from model.config import TrainConfig
-from model.config_file import load_config
-from model.detector import Detector
-from model.study import CONFIGS
-from model.transforms import choose_bucket, resized_size, scale_boxes
+from model.config.files import load_config
+from model.config.resize import choose_bucket, resized_size
+from model.config.training import TrainConfig
+from model.data.coco import CocoDataset
+from model.data.transforms import scale_boxes
+from model.network.boxes import box_iou, clip_boxes
+from model.network.checkpoint import without_download
+from model.network.detector import Detector
+from model.study.__main__ import CONFIGS
 
 THRESHOLDS = torch.arange(0.50, 0.96, 0.05)
 SIZES = {

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from benchmarks.networks import torchvision_twin
 from export.graph import trace
 from export.manifest import weights_digest
-from export.quantize import Quantizer
-from model.detector import Detector
+from export.precision.quantise import Quantizer
+from model.network.detector import Detector
 
 ROOT = Path(__file__).parent.parent
 TORCHVISION_OPSET = (

@@ -30,7 +30,7 @@ from benchmarks.peak import peaks
 from benchmarks.photographs import MOST, photographs
 from benchmarks.processes import Child, ContenderFailed
 from benchmarks.summary import NAMES, Measured, speed_table, stage_table, targets
-from model.detector import Detector
+from model.network.detector import Detector
 
 BATCHED = ("eager", "float32", "int8")
 WARM_UPS = {"compiled": 4}  # it compiles anew for the second and third run, for sizes that change

@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.artifacts import ROOT
 from benchmarks.networks import RESNET50_FRAME, seeded_resnet50
 from benchmarks.photographs import photographs
-from model.checkpoint import save_checkpoint
+from model.network.checkpoint import save_checkpoint
 
 TARGET_S, TARGET_BYTES = 180.0, 8 * 2**30
 

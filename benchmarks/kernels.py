@@ -24,8 +24,8 @@ from benchmarks.layouts import CONFIG, map_size
 from benchmarks.orders import LEVEL, ROI_ALIGN
 from benchmarks.pooling import PHOTOGRAPH, TOLERANCE, proposals
 from benchmarks.rounds import Array, Graph, as_feed, graph_of, take_turns
-from model.roi import Regions, assign_levels, reading_order
-from model.transforms import Size
+from model.config.resize import Size
+from model.network.pooling import Regions, assign_levels, reading_order
 
 WINDOW = 16  # cells
 GROUPS = (2, 4, 8)

@@ -5,7 +5,7 @@ float32 [M, P], which stand for what the head makes of the features. Each gives 
 in which the boxes lie, int64 [M], and, where the features have another order than the boxes, the predictions put in
 the order of the boxes.
 
-Legend: see model/roi.py.
+Legend: see model/network/roi.py.
 """
 
 import warnings
@@ -17,9 +17,15 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align
 
 from export.graph import OPSET
-from model.config import RoiConfig
-from model.roi import POOLED_LEVELS, Regions, assign_levels, pool_in_reading_order, reading_order
-from model.transforms import Size
+from model.config.detector import RoiConfig
+from model.config.resize import Size
+from model.network.pooling import (
+    POOLED_LEVELS,
+    Regions,
+    assign_levels,
+    pool_in_reading_order,
+    reading_order,
+)
 
 MAPS = tuple(f"p{level}" for level in POOLED_LEVELS)
 CONFIG = RoiConfig()

@@ -24,13 +24,15 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.ops.misc import FrozenBatchNorm2d
 
 from export.parity import made_batch
-from model.backbone import CHANNELS, FrozenNormConv2d
-from model.checkpoint import load_detector
-from model.config import DetectorConfig
-from model.config_file import from_mapping
-from model.detector import Detector
-from model.fpn import FeaturePyramid
-from model.roi import Regions, RoiHead
+from model.config.detector import DetectorConfig
+from model.config.files import from_mapping
+from model.network.backbone import CHANNELS
+from model.network.checkpoint import load_detector
+from model.network.detector import Detector
+from model.network.fpn import FeaturePyramid
+from model.network.frozen_norm import FrozenNormConv2d
+from model.network.pooling import Regions
+from model.network.roi import RoiHead
 
 # torchvision's fasterrcnn_resnet50_fpn: 90 foreground classes, at the frame that the published figures use.
 RESNET50_FRAME = (800, 1088)

@@ -14,7 +14,7 @@ import torch
 from benchmarks.layouts import CONFIG, map_size
 from benchmarks.pooling import PHOTOGRAPH, proposals
 from benchmarks.rounds import Array, as_feed, graph_of, take_turns
-from model.roi import POOLED_LEVELS, assign_levels
+from model.network.pooling import POOLED_LEVELS, assign_levels
 
 LEVEL = POOLED_LEVELS[0]  # the finest map is the largest, and most proposals are pooled from it
 

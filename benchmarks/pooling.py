@@ -19,8 +19,8 @@ from torch import Tensor
 from benchmarks.layouts import ATLAS_ALONE, CONFIG, LAYOUTS, MAPS, Atlas, map_size, trace_layout
 from benchmarks.rounds import Graph, as_feed, take_turns
 from benchmarks.scenes import model_boxes, synthetic_boxes
-from model.roi import POOLED_LEVELS, assign_levels
-from model.transforms import Size
+from model.config.resize import Size
+from model.network.pooling import POOLED_LEVELS, assign_levels
 
 PHOTOGRAPH = Path("docs/cat.png")
 PREDICTIONS = 81 + 4 * 80  # numbers that the head gives of a region, for COCO's classes

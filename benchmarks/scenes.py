@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.boxes import clip_boxes
-from model.transforms import Size
+from model.config.resize import Size
+from model.network.boxes import clip_boxes
 
 Scene = Literal["scattered", "crowded"]
 SCENES: tuple[Scene, ...] = ("scattered", "crowded")

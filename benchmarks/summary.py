@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.stages import STAGES, share_of_rest
-from model.boxes import box_iou
+from model.network.boxes import box_iou
 
 NAMES = {
     "eager": "torchvision, eager",

@@ -26,8 +26,8 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.image import decode_image
-from service.manifest import read_manifest
+from service.artifact.manifest import read_manifest
+from service.pictures.decoding import decode_image
 
 Feed = dict[str, NDArray[Any]]
 

@@ -34,16 +34,18 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign
 from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
-from model.annotations import DataError
-from model.backbone import WeightsError
-from model.batches import Batch, TrainingSet, divide, plan_epoch, training_loader
-from model.coco import CocoDataset
-from model.config import DetectorConfig, TrainConfig
-from model.config_file import ConfigError, load_config
-from model.detector import Detector
-from model.trainer import Trainer
+from model.config.detector import DetectorConfig
+from model.config.files import ConfigError, load_config
+from model.config.training import TrainConfig
+from model.data.annotations import DataError
+from model.data.coco import CocoDataset
+from model.network.detector import Detector
+from model.network.pretrained import WeightsError
+from model.training.batches import Batch, TrainingSet, training_loader
+from model.training.epochs import divide, plan_epoch
+from model.training.trainer import Trainer
 
-CONFIG = Path("model/configs/voc-mobilenetv2.toml")
+CONFIG = Path("model/recipes/voc-mobilenetv2.toml")
 # The commonest sizes (height, width) of Pascal VOC's photographs at a shorter side of 320, sixteen in all.
 SIZES = 7 * [(320, 426)] + 5 * [(320, 480)] + 3 * [(426, 320)] + [(320, 320)]
 # torchvision's MobileNetV2: the blocks that end in C2..C5, their channels, and the blocks that each number of frozen

@@ -6,14 +6,14 @@ import logging
 import sys
 from pathlib import Path
 
-from export.accuracy import AccuracyError
 from export.artifact import Order, Outcome, UnfitDetector, write_artifact
 from export.buckets import BucketError, add_bucket_options, rebucket
 from export.manifest import Provenance
 from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
-from model.annotations import DataError, reason
-from model.checkpoint import CheckpointError, add_test_settings, load_detector
+from export.precision.accuracy import AccuracyError
+from model.data.annotations import DataError, reason
+from model.network.checkpoint import CheckpointError, add_test_settings, load_detector
 
 # What is wrong with the input, not with the artifact.
 REFUSED = (BucketError, CheckpointError, DataError, OSError, UnfitDetector)

@@ -13,15 +13,15 @@ from pathlib import Path
 import onnx
 import onnxruntime
 
-from export.accuracy import AccuracyError, AccuracyGate, faults
 from export.graph import missing_weights, trace
-from export.half import halved
 from export.manifest import Judgement, Precision, Provenance, described, manifest
 from export.parity import FLOAT16, ParityError, Report, compare, require
 from export.photographs import framed
-from export.quantize import Quantizer
-from model.detector import Detector
-from model.fpn import LEVELS
+from export.precision.accuracy import AccuracyError, AccuracyGate, faults
+from export.precision.half import halved
+from export.precision.quantise import Quantizer
+from model.network.detector import Detector
+from model.network.fpn import LEVELS
 
 logger = logging.getLogger(__name__)
 

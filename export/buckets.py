@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from model.annotations import read_document
-from model.buckets import best_buckets, padding_share
-from model.detector import Detector
-from model.transforms import Size, default_buckets
+from export.bucket_search import best_buckets, padding_share
+from model.config.resize import Size, default_buckets
+from model.data.annotations import read_document
+from model.network.detector import Detector
 
 MAX_BUCKETS = 6  # each costs warm-up, and parts what arrives into batches of its own
 

@@ -7,7 +7,7 @@ batch axis is images x levels (or images), so its cost does not grow with the nu
 Opset 18: RoiAlign-16 (half-pixel alignment) needs at least 16, and past 18 ONNX Runtime's CUDA provider lacks Resize.
 
 Legend
-    N   images        H W  the frame, multiples of 32        B K  see model/nms.py
+    N   images        H W  the frame, multiples of 32        B K  see model/network/nms.py
 """
 
 import copy
@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from onnxscript import opset18
 from torch import Tensor, nn
 
-from model.backbone import FrozenNormConv2d
-from model.detector import Detections, Detector
+from model.network.detector import Detections, Detector
+from model.network.frozen_norm import FrozenNormConv2d
 
 OPSET = 18
 op: Any = (

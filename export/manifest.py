@@ -9,9 +9,9 @@ from typing import Literal
 import onnx
 
 from export.graph import OPSET
-from model.config import DetectorConfig
-from model.detector import Detector
-from model.fpn import LEVELS, STRIDES
+from model.config.detector import DetectorConfig
+from model.network.detector import Detector
+from model.network.fpn import LEVELS, STRIDES
 
 SCHEMA = 2
 KEY = "manifest"

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export.photographs import framed
-from model.boxes import box_iou
-from model.detector import Detections, Detector
-from model.transforms import Size
+from model.config.resize import Size
+from model.network.boxes import box_iou
+from model.network.detector import Detections, Detector
 
 BATCHES = (1, 2, 3, 8)
 SEED = 0

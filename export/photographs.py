@@ -7,17 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.annotations import DataError
-from model.coco import CocoDataset
-from model.input_config import ResizeConfig
-from model.transforms import (
-    UnreadableImage,
-    choose_bucket,
-    letterbox,
-    read_image,
-    resize_image,
-    resized_size,
-)
+from model.config.resize import ResizeConfig, choose_bucket, resized_size
+from model.data.annotations import DataError
+from model.data.coco import CocoDataset
+from model.data.pictures import UnreadableImage, read_image
+from model.data.transforms import letterbox, resize_image
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 

@@ -15,17 +15,17 @@ from pathlib import Path
 
 import torch
 
-from model.annotations import DataError, reason
-from model.checkpoint import (
+from model.data.annotations import DataError, reason
+from model.data.coco import CocoDataset
+from model.evaluation.evaluation import Evaluation, evaluation, evaluation_at_scales
+from model.evaluation.feeding import Loading
+from model.evaluation.report import PAGE, write_report
+from model.network.checkpoint import (
     CheckpointError,
     add_test_settings,
     load_detector,
     require_trained,
 )
-from model.coco import CocoDataset
-from model.evaluation import Evaluation, evaluation, evaluation_at_scales
-from model.findings import Loading
-from model.report import PAGE, write_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import torch
 
-from model.annotations import DataError, reason
-from model.checkpoint import CheckpointError, load_detector, require_trained
-from model.coco import CocoDataset
-from model.detector import Detector
-from model.findings import Loading
-from model.stage_evaluation import propose_all, recall
-from model.tables import text_table
+from model.data.annotations import DataError, reason
+from model.data.coco import CocoDataset
+from model.evaluation.feeding import Loading
+from model.evaluation.single_stage import propose_all, recall
+from model.evaluation.tables import text_table
+from model.network.checkpoint import CheckpointError, load_detector, require_trained
+from model.network.detector import Detector
 
 
 def keep_more(detector: Detector, top: int) -> None:

@@ -17,15 +17,15 @@ from typing import get_args
 
 import torch
 
-from model.annotations import DataError, reason
-from model.backbone import WeightsError
-from model.checkpoint import CheckpointError
-from model.config import StageName, TrainConfig
-from model.config_file import ConfigError, load_config
-from model.dry_run import describe
-from model.processes import Processes, joined
-from model.run import Run, RunError
-from model.trainer import DivergedError
+from model.config.files import ConfigError, load_config
+from model.config.training import StageName, TrainConfig
+from model.data.annotations import DataError, reason
+from model.network.checkpoint import CheckpointError
+from model.network.pretrained import WeightsError
+from model.training.dry_run import describe
+from model.training.processes import Processes, joined
+from model.training.run import Run, RunError
+from model.training.trainer import DivergedError
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,7 +75,7 @@ def _execute(config: TrainConfig, options: argparse.Namespace, processes: Proces
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fpn-train", description="Train an FPN Faster R-CNN.")
-    parser.add_argument("config", type=Path, help="TOML or JSON file; see model/configs")
+    parser.add_argument("config", type=Path, help="TOML or JSON file; see model/recipes")
     parser.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what the run would be and take, write nothing"

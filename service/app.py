@@ -12,17 +12,17 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
-from service.access import AccessLog
-from service.bodies import BodyLimits
 from service.detector import Detector
 from service.engine.engine import Engine
 from service.engine.providers import GpuOptions
 from service.errors import ServiceError
-from service.handlers import on_http_exception, on_service_error, on_validation_error
-from service.image import prepare_pillow
+from service.http.access import AccessLog
+from service.http.bodies import BodyLimits
+from service.http.handlers import on_http_exception, on_service_error, on_validation_error
+from service.http.openapi import DESCRIPTION
+from service.http.routes import router
 from service.metrics import Metrics
-from service.openapi import DESCRIPTION
-from service.routes import router
+from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
 
 log = logging.getLogger(__name__)

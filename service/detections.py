@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from service.image import Frame
-from service.manifest import Manifest
-from service.tensors import Outputs
+from service.artifact.manifest import Manifest
+from service.artifact.tensors import Outputs
+from service.pictures.framing import Frame
 
 Box = tuple[float, float, float, float]
 BOX_DECIMALS = 2

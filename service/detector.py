@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.admission import Admission, Permit
+from service.artifact.manifest import Manifest
+from service.artifact.tensors import Outputs
 from service.batcher import Answer, Batcher, BatchLimits
 from service.detections import Detected, Wanted, detected
 from service.errors import DeadlineExceeded, InvalidImage, ServiceError, Unavailable
-from service.image import Frame, Framing, Size, load_frame
-from service.manifest import Manifest
 from service.metrics import Metrics
+from service.pictures.framing import Frame, Framing, Size, load_frame
 from service.settings import Settings
-from service.tensors import Outputs
 
 log = logging.getLogger(__name__)
 

@@ -1,20 +1,27 @@
 """One trace for all tests that need an exported detector: tracing takes longer than what is done with it."""
 
+import os
 from pathlib import Path
 
 import onnx
 import pytest
+import torch
 from hypothesis import settings
 
 from export.artifact import finish_artifact
 from export.graph import trace
 from export.manifest import Provenance
-from model.detector import Detector
+from model.network.detector import Detector
 from tests.detectors import small_detector
 
 # A busy machine is no reason to fail, and the same commit must not pass once and fail once.
 settings.register_profile("reproducible", deadline=None, derandomize=True)
 settings.load_profile("reproducible")
+
+# Each worker of a parallel run has one core, and so has what it starts: threads that share one wait for each other.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 PROVENANCE = Provenance(name="small", license="Apache-2.0", data="none", accuracy={"AP": 0.25})
 

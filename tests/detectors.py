@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from model.config import DetectorConfig
-from model.config_file import from_mapping
-from model.detector import Detector
-from model.fpn import FeaturePyramid
-from model.roi import pool_regions
+from model.config.detector import DetectorConfig
+from model.config.files import from_mapping
+from model.network.detector import Detector
+from model.network.fpn import FeaturePyramid
+from model.network.pooling import pool_regions
 
 CLASS_NAMES = ("cat", "dog", "bird")
 FRAMES = ((64, 64), (64, 96), (96, 64))

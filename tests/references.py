@@ -21,8 +21,8 @@ from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FrozenBatchNorm2d
 
-from model.boxes import box_iou
-from model.detector import Detections
+from model.network.boxes import box_iou
+from model.network.detector import Detections
 
 PHOTOGRAPHS = ("coffee", "astronaut", "rocket")  # of scikit-image's wheel
 # Directions in which the photograph's features hardly vary are noise, and whitening would blow it up.

@@ -4,13 +4,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from model.checkpoint import save_checkpoint
-from model.detector import Detector
 from model.importers.detectron2 import import_detectron2, read_detectron2
 from model.importers.layout import ImportRefused
 from model.importers.published import published_file
 from model.importers.torchvision import import_torchvision
-from model.torch_file import UnreadableFile, read_torch_file
+from model.network.checkpoint import save_checkpoint
+from model.network.detector import Detector
+from model.network.torch_file import UnreadableFile, read_torch_file
 
 COCO = "torchvision://coco"
 

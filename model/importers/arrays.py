@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from model.torch_file import UnreadableFile
+from model.network.torch_file import UnreadableFile
 
 # NumPy 2 moved what NumPy 1 called numpy.core.
 _MODULES = ("numpy.core.multiarray", "numpy._core.multiarray")

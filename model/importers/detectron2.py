@@ -10,13 +10,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from model.config import BackboneConfig, BackboneName, DetectorConfig, RoiConfig, RpnConfig
-from model.detector import Detector
+from model.config.detector import (
+    BackboneConfig,
+    BackboneName,
+    DetectorConfig,
+    PixelConfig,
+    RoiConfig,
+    RpnConfig,
+)
+from model.config.resize import ResizeConfig
 from model.importers.arrays import read_arrays
 from model.importers.layout import Layout, imported, named_classes, weights_of
 from model.importers.torchvision import coco_classes
-from model.input_config import PixelConfig, ResizeConfig
-from model.torch_file import read_torch_file
+from model.network.detector import Detector
+from model.network.torch_file import read_torch_file
 
 DETECTRON2 = Layout(
     model="the weights of Detectron2's faster_rcnn_R_50_FPN or R_101_FPN",

@@ -18,8 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from model.config import BackboneName, DetectorConfig
-from model.detector import Detector
+from model.config.detector import BackboneName, DetectorConfig
+from model.network.detector import Detector
 
 # Blocks of layer3 (res4) tell the networks of bottlenecks apart (He et al. 2015, table 1).
 BLOCKS: dict[BackboneName, tuple[int, ...]] = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}

@@ -12,10 +12,16 @@ from collections.abc import Mapping
 
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
-from model.config import AnchorConfig, BackboneConfig, BackboneName, DetectorConfig, RoiConfig
-from model.detector import Detector
+from model.config.detector import (
+    AnchorConfig,
+    BackboneConfig,
+    BackboneName,
+    DetectorConfig,
+    RoiConfig,
+)
+from model.config.resize import ResizeConfig
 from model.importers.layout import Layout, imported, named_classes, weights_of
-from model.input_config import ResizeConfig
+from model.network.detector import Detector
 
 TORCHVISION = Layout(
     model="the state dict of torchvision's fasterrcnn_resnet50_fpn",

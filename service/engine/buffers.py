@@ -17,7 +17,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from service.tensors import OUTPUTS, Outputs
+from service.artifact.tensors import OUTPUTS, Outputs
 
 log = logging.getLogger(__name__)
 

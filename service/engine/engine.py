@@ -11,13 +11,13 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
+from service.artifact.manifest import Manifest, read_manifest
+from service.artifact.tensors import INPUTS, OUTPUTS, Outputs
 from service.engine.buffers import Buffers, Frames, Sizes, cuda_runtime, page_lock
 from service.engine.placement import Placement, check_placement, read_placement
 from service.engine.providers import CPU, DEVICES, Device, GpuOptions
 from service.engine.session import CpuOptions, open_session
 from service.errors import InvalidModel
-from service.manifest import Manifest, read_manifest
-from service.tensors import INPUTS, OUTPUTS, Outputs
 
 GPU_DEFAULTS = GpuOptions()
 

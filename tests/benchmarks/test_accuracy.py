@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from benchmarks.accuracy import main, served_metrics
-from model.coco import CocoDataset
-from model.detector import Detector
-from model.evaluation import evaluation
-from model.findings import Loading, detection_results, findings, in_photograph
+from model.data.coco import CocoDataset
+from model.evaluation.evaluation import evaluation
+from model.evaluation.feeding import Loading
+from model.evaluation.inference import findings
+from model.evaluation.results import detection_results, in_photograph
+from model.network.detector import Detector
 from service.engine.engine import Engine
 from tests.detectors import CLASS_NAMES, noise
 

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 
 from benchmarks.anchor_recall import best_overlaps, recall
-from model.coco import CocoDataset
-from model.config_file import load_config
-from model.study import CONFIGS
+from model.config.files import load_config
+from model.data.coco import CocoDataset
+from model.study.__main__ import CONFIGS
 
 
 def test_recall_is_the_mean_over_ten_thresholds() -> None:

@@ -9,7 +9,7 @@ from benchmarks.layouts import CONFIG, LAYOUTS, MAPS, trace_layout
 from benchmarks.orders import orders
 from benchmarks.pooling import PHOTOGRAPH, TOLERANCE, inputs, largest_difference, proposals
 from benchmarks.rounds import Graph, as_feed
-from model.roi import pool_regions
+from model.network.pooling import pool_regions
 
 FRAME = (128, 160)
 

@@ -7,7 +7,7 @@ import torch
 from benchmarks.rounds import Graph, as_feed
 from benchmarks.scenes import SCENES, Scene
 from benchmarks.suppression import FIXED_POINT, GRAPHS, build, differing, rows
-from model.nms import nms_keep
+from model.network.nms import nms_keep
 
 
 @pytest.mark.parametrize("scene", SCENES)

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from export.graph import INPUTS, OUTPUTS
 from export.manifest import manifest
-from model.detector import Detector
+from model.network.detector import Detector
+from service.artifact.manifest import SCHEMA, read_manifest
+from service.artifact.tensors import INPUTS as SERVED_INPUTS
+from service.artifact.tensors import OUTPUTS as SERVED_OUTPUTS
+from service.artifact.tensors import Outputs
 from service.detections import to_photograph
 from service.engine.engine import Engine
 from service.errors import InvalidModel
-from service.image import Frame
-from service.manifest import SCHEMA, read_manifest
-from service.tensors import INPUTS as SERVED_INPUTS
-from service.tensors import OUTPUTS as SERVED_OUTPUTS
-from service.tensors import Outputs
+from service.pictures.framing import Frame
 from tests.conftest import PROVENANCE
 from tests.detectors import FRAMES, noise
 

@@ -9,22 +9,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from model import transforms
-from service import image as service_image
-from service.manifest import ResizeRule
+from model.config import resize
+from model.data import pictures, transforms
+from service.artifact.manifest import ResizeRule
+from service.pictures import framing
 
 sides = st.integers(1, 900)
 
 
-ROUNDINGS: tuple[transforms.Rounding, ...] = get_args(transforms.Rounding)
-INTERPOLATIONS: tuple[transforms.Interpolation, ...] = get_args(transforms.Interpolation)
+ROUNDINGS: tuple[resize.Rounding, ...] = get_args(resize.Rounding)
+INTERPOLATIONS: tuple[resize.Interpolation, ...] = get_args(resize.Interpolation)
 
 
 def rule(
     short_side: int,
     max_side: int,
-    rounding: transforms.Rounding = "round",
-    interpolation: transforms.Interpolation = "pillow-bilinear",
+    rounding: resize.Rounding = "round",
+    interpolation: resize.Interpolation = "pillow-bilinear",
 ) -> ResizeRule:
     return ResizeRule(
         short_side=short_side, max_side=max_side, rounding=rounding, interpolation=interpolation
@@ -33,15 +34,15 @@ def rule(
 
 @given(sides, sides, st.integers(16, 400), st.integers(0, 400), st.sampled_from(ROUNDINGS))
 def test_any_photograph_gets_the_same_size_and_bucket(
-    height: int, width: int, short_side: int, more: int, rounding: transforms.Rounding
+    height: int, width: int, short_side: int, more: int, rounding: resize.Rounding
 ) -> None:
     max_side = short_side + more
-    size = transforms.resized_size((height, width), short_side, max_side, rounding)
-    served = service_image.resized_size((height, width), rule(short_side, max_side, rounding))
+    size = resize.resized_size((height, width), short_side, max_side, rounding)
+    served = framing.resized_size((height, width), rule(short_side, max_side, rounding))
     assert size == served
-    buckets = transforms.default_buckets(short_side, max_side)
-    chosen = transforms.choose_bucket(size, buckets)
-    assert chosen == service_image.choose_bucket(size, buckets)
+    buckets = resize.default_buckets(short_side, max_side)
+    chosen = resize.choose_bucket(size, buckets)
+    assert chosen == framing.choose_bucket(size, buckets)
 
 
 MADE = {
@@ -65,20 +66,21 @@ def test_both_know_the_same_rules() -> None:
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("name", MADE)
 def test_a_file_becomes_the_same_frame_pixel_by_pixel(
-    name: str, interpolation: transforms.Interpolation, tmp_path: Path
+    name: str, interpolation: resize.Interpolation, tmp_path: Path
 ) -> None:
     path = tmp_path / name
     save_picture(path, *MADE[name])
-    buckets = transforms.default_buckets(64, 112)
-    photograph = transforms.read_image(path)
-    size = transforms.resized_size((photograph.height, photograph.width), 64, 112)
+    buckets = resize.default_buckets(64, 112)
+    photograph = pictures.read_image(path)
+    size = resize.resized_size((photograph.height, photograph.width), 64, 112)
     frame = transforms.letterbox(
         transforms.resize_image(photograph, size, interpolation),
-        transforms.choose_bucket(size, buckets),
+        resize.choose_bucket(size, buckets),
     )
     served_rule = rule(64, 112, interpolation=interpolation)
-    framing = service_image.Framing(served_rule, buckets, max_pixels=10**6)
-    served = service_image.load_frame(path.read_bytes(), framing)
+    served = framing.load_frame(
+        path.read_bytes(), framing.Framing(served_rule, buckets, max_pixels=10**6)
+    )
     assert served.original == (photograph.height, photograph.width)
     assert served.content == size
     assert np.array_equal(served.pixels, frame.numpy())

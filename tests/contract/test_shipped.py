@@ -6,10 +6,10 @@ from pathlib import Path
 import onnx
 import pytest
 
-from export.accuracy import LARGEST_DROP, faults
-from service.engine.__main__ import main
+from export.precision.accuracy import LARGEST_DROP, faults
+from service.offline.__main__ import main
+from tests.places import ROOT
 
-ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "deploy/models").rglob("*.onnx"))
 
 

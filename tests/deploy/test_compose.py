@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from service.settings import PREFIX, Settings
-from tests.deploy.files import RESET, ROOT, default_of, read_compose, read_dockerfile
+from tests.deploy.files import RESET, default_of, read_compose, read_dockerfile
+from tests.places import ROOT
 
 BASE = read_compose("docker-compose.yml")
 DETECTOR: dict[str, Any] = BASE["services"]["detector"]

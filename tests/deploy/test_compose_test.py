@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.deploy.files import ROOT
+from tests.places import ROOT
 
 SCRIPT = ROOT / "deploy/compose_test.py"
 

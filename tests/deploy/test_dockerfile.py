@@ -5,7 +5,8 @@ import tomllib
 import pytest
 
 from service.settings import PREFIX, Settings
-from tests.deploy.files import ROOT, Stage, read_dockerfile
+from tests.deploy.files import Stage, read_dockerfile
+from tests.places import ROOT
 
 ARGUMENTS, STAGES = read_dockerfile()
 FINAL = [STAGES["cpu"], STAGES["gpu"]]

@@ -7,7 +7,7 @@ from threading import Thread
 
 import pytest
 
-from tests.deploy.files import ROOT
+from tests.places import ROOT
 
 
 class Answers(BaseHTTPRequestHandler):

@@ -1,7 +1,8 @@
 import yaml
 
 from service.settings import Settings
-from tests.deploy.files import ROOT, read_compose
+from tests.deploy.files import read_compose
+from tests.places import ROOT
 
 CONFIG = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())
 SERVICES = read_compose("docker-compose.yml")["services"]

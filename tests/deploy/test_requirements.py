@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.deploy.files import ROOT
+from tests.places import ROOT
 
 
 def requirements(extra: str) -> list[str]:

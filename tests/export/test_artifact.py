@@ -10,7 +10,7 @@ import torch
 from export.artifact import finish_artifact
 from export.manifest import Provenance
 from export.parity import ParityError
-from model.detector import Detector
+from model.network.detector import Detector
 from tests.detectors import noise, small_detector
 
 PROVENANCE = Provenance(name="small")

@@ -7,12 +7,12 @@ import pytest
 from export.__main__ import main
 from export.buckets import BucketError, add_bucket_options, rebucket
 from export.manifest import manifest
-from model.annotations import DataError
-from model.checkpoint import save_checkpoint
-from model.config import DetectorConfig
-from model.config_file import from_mapping
-from model.detector import Detector
-from model.transforms import default_buckets
+from model.config.detector import DetectorConfig
+from model.config.files import from_mapping
+from model.config.resize import default_buckets
+from model.data.annotations import DataError
+from model.network.checkpoint import save_checkpoint
+from model.network.detector import Detector
 from tests.conftest import PROVENANCE
 from tests.detectors import FRAMES, small_detector
 

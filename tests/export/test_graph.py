@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from export.graph import OPSET
-from model.anchors import AnchorGrid, anchors_at, cell_anchors
+from model.network.anchors import AnchorGrid, anchors_at, cell_anchors
 
 
 def shape(value: onnx.ValueInfoProto) -> list[int | str]:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from export.__main__ import main
-from model.checkpoint import save_checkpoint
-from model.config import DetectorConfig
-from model.config_file import from_mapping
-from model.detector import Detector
+from model.config.detector import DetectorConfig
+from model.config.files import from_mapping
+from model.network.checkpoint import save_checkpoint
+from model.network.detector import Detector
 from tests.detectors import small_detector
 
 

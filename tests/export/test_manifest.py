@@ -5,7 +5,7 @@ import onnx
 import torch
 
 from export.manifest import Provenance, described, manifest, weights_digest
-from model.detector import Detector
+from model.network.detector import Detector
 from tests.detectors import CLASS_NAMES, FRAMES, small_detector
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from export.graph import missing_weights
 from export.parity import ParityError, compare, made_batch, require
-from model.detector import Detector
+from model.network.detector import Detector
 from tests.detectors import noise
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from export.graph import trace
-from model.detector import Detections
 from model.importers.torchvision import import_torchvision
+from model.network.detector import Detections
 from tests.references import (
     detections,
     matched,

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from model.config import DetectorConfig
-from model.detector import Detections
-from model.input_config import ResizeConfig
-from model.transforms import Size
+from model.config.detector import DetectorConfig
+from model.config.resize import ResizeConfig, Size
+from model.network.detector import Detections
 from tests.model.conftest import GREEN, RED
 
 LEVEL_NAMES = ("P2", "P3", "P4", "P5", "P6")

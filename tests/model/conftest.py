@@ -10,8 +10,8 @@ import pytest
 import torch
 from PIL import Image
 
-from model.coco import CocoDataset
-from model.transforms import Size
+from model.config.resize import Size
+from model.data.coco import CocoDataset
 from tests.model.small import coloured_rectangles
 
 RED, GREEN = 0, 1  # channels of `coloured`, and labels of its detector

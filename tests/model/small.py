@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.config import TrainConfig
-from model.config_file import from_mapping
+from model.config.files import from_mapping
+from model.config.training import TrainConfig
 
 # Classes that a network tells apart at once: each is a rectangle of one colour.
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220)}

@@ -7,14 +7,20 @@ import pytest
 import torch
 from PIL import Image
 
-from model.annotations import DataError
-from model.checkpoint import save_checkpoint
-from model.config import BackboneConfig, DetectorConfig, PyramidConfig, RoiConfig, RpnConfig
-from model.detector import Detector
+from model.config.detector import (
+    BackboneConfig,
+    DetectorConfig,
+    PyramidConfig,
+    RoiConfig,
+    RpnConfig,
+)
+from model.config.resize import ResizeConfig
+from model.data.annotations import DataError
 from model.evaluate import main
-from model.evaluation import evaluate, evaluation
-from model.findings import Loading
-from model.input_config import ResizeConfig
+from model.evaluation.evaluation import evaluate, evaluation
+from model.evaluation.feeding import Loading
+from model.network.checkpoint import save_checkpoint
+from model.network.detector import Detector
 from tests.model.colours import LEVEL_NAMES, ColourDetector
 from tests.model.conftest import CocoFolder
 

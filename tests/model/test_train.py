@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-import model
-from model.checkpoint import load_detector
+from model.network.checkpoint import load_detector
 from model.train import main
 from tests.model.small import run_values
+from tests.places import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ROOT = Path(str(model.__file__)).parents[1]
 PATIENCE_S = 120.0
 TIMINGS = {"images_per_s"}
 

@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI
 
 from service.app import create_app
-from service.image import prepare_pillow
-from service.manifest import Manifest
+from service.artifact.manifest import Manifest
+from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
 from tests.service.tiny_model import MANIFEST, write_tiny_model
 

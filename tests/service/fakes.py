@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from service.artifact.tensors import Outputs
 from service.engine.engine import Engine
-from service.image import Size
-from service.tensors import Outputs
+from service.pictures.framing import Size
 
 
 class Gate:

@@ -7,10 +7,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+
+from tests.places import ROOT
 
 TIME_LIMIT_S = 120.0
-ROOT = Path(__file__).parents[2]
 
 
 class ServerProcess:

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from service.artifact.manifest import Manifest
+from service.artifact.tensors import Outputs
 from service.detections import Wanted, classes_of, detected, to_photograph
-from service.image import Frame, choose_bucket, resized_size
-from service.manifest import Manifest
-from service.tensors import Outputs
+from service.pictures.framing import Frame, choose_bucket, resized_size
 from tests.service.tiny_model import MANIFEST
 
 TINY = Manifest.model_validate(MANIFEST, strict=False)

@@ -23,7 +23,7 @@ from service.errors import (
 from service.metrics import Metrics
 from tests.service.conftest import small_settings
 from tests.service.fakes import GatedModel, until
-from tests.service.pictures import encoded, noise, png
+from tests.service.photographs import encoded, noise, png
 
 pytestmark = pytest.mark.anyio
 

@@ -8,8 +8,9 @@ import httpx
 import pytest
 import skimage
 
-from tests.service.pictures import png
-from tests.service.process import ROOT, TIME_LIMIT_S, serving
+from tests.places import ROOT
+from tests.service.photographs import png
+from tests.service.process import TIME_LIMIT_S, serving
 
 MODEL = ROOT / "deploy" / "models" / "default" / "model.onnx"
 PHOTOS = Path(skimage.__file__).parent / "data"

@@ -12,8 +12,9 @@ import pytest
 
 from service.__main__ import main
 from service.settings import describe_settings
-from tests.service.pictures import png
-from tests.service.process import ROOT, TIME_LIMIT_S, ServerProcess, serving
+from tests.places import ROOT
+from tests.service.photographs import png
+from tests.service.process import TIME_LIMIT_S, ServerProcess, serving
 
 SERVE_PYTHON = ROOT / ".venv" / "bin" / "python"
 

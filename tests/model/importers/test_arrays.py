@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from model.importers.arrays import read_arrays
-from model.torch_file import UnreadableFile
+from model.network.torch_file import UnreadableFile
 
 ARRAYS: dict[str, Any] = {
     "rows": np.arange(6, dtype=np.float32).reshape(2, 3),

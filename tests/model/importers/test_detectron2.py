@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.anchors import cell_anchors
-from model.checkpoint import load_detector
-from model.detector import Detector
 from model.importers.__main__ import main
 from model.importers.detectron2 import DETECTRON2, detectron2_config, read_detectron2
 from model.importers.torchvision import import_torchvision
-from model.roi import pool_regions
+from model.network.anchors import cell_anchors
+from model.network.checkpoint import load_detector
+from model.network.detector import Detector
+from model.network.pooling import pool_regions
 from tests.references import detections, matched, photograph, proposals, torchvision_detector
 
 CLASSES = tuple(f"class {i}" for i in range(90))

@@ -1,7 +1,6 @@
 """Which files are taken, and how the others are refused. Shapes alone decide, so nothing here has weights."""
 
 import csv
-from pathlib import Path
 
 import pytest
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor
 from torchvision.models.detection import fasterrcnn_resnet50_fpn, fasterrcnn_resnet50_fpn_v2
 from torchvision.ops import FrozenBatchNorm2d
 
-from model.detector import Detector
 from model.importers.detectron2 import DETECTRON2, detectron2_config, import_detectron2
 from model.importers.layout import ImportRefused, Layout
 from model.importers.torchvision import (
@@ -19,8 +17,10 @@ from model.importers.torchvision import (
     import_torchvision,
     torchvision_config,
 )
+from model.network.detector import Detector
+from tests.places import SHARED
 
-KEY_MAP = Path(__file__).parents[4] / "shared" / "reference" / "key_map.tsv"
+KEY_MAP = SHARED / "reference" / "key_map.tsv"
 COCO_80 = tuple(name for name in coco_classes() if not name.startswith("unused"))
 
 

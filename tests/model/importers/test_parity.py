@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from model.detector import Detector
+from model.config.resize import round_up
 from model.importers.torchvision import import_torchvision
-from model.transforms import round_up
+from model.network.detector import Detector
 from tests.references import (
     detections,
     matched,

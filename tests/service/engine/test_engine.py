@@ -5,10 +5,10 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from service.artifact.tensors import OUTPUTS
 from service.engine.engine import Engine
 from service.engine.providers import CPU, CUDA, Device
 from service.errors import InvalidModel
-from service.tensors import OUTPUTS
 from tests.service.tiny_model import MANIFEST, write_tiny_model
 
 

@@ -1,0 +1,114 @@
+"""The accuracy gate: what int8 costs, measured on the file that is to be served.
+
+An int8 graph answers a little differently from the float32 one by design, so it is judged by what its answers are
+worth: COCO's AP (0.50:0.95) and AP50 on a validation set must each be at most half a point below float32's.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+import onnxruntime
+import torch
+from torch import Tensor
+
+from export.precision.ranges import quiet_session
+from model.config.detector import DetectorConfig
+from model.data.coco import CocoDataset
+from model.evaluation.detection_metrics import Metrics
+from model.evaluation.evaluation import evaluate
+from model.network.detector import Detections, Detector
+
+# Points of 100.
+LARGEST_DROP = 0.5
+GATED = ("AP", "AP50")
+
+
+class AccuracyError(ValueError):
+    """An artifact that finds less than it may; the message says what was measured."""
+
+
+@dataclass(frozen=True)
+class GraphDetector:
+    """A graph in ONNX Runtime that evaluation takes for the detector that it came from."""
+
+    session: onnxruntime.InferenceSession
+    detector: Detector
+
+    @classmethod
+    def of(cls, model: onnx.ModelProto, detector: Detector) -> "GraphDetector":
+        """`model` on the CPU."""
+        return cls(quiet_session(model), detector)
+
+    @property
+    def config(self) -> DetectorConfig:
+        """The detector's."""
+        return self.detector.config
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The detector's."""
+        return self.detector.class_names
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """The detector's."""
+        return self.detector.level_names
+
+    @property
+    def mean(self) -> Tensor:
+        """The detector's: it says that pictures stay on the CPU."""
+        return self.detector.mean
+
+    def detect(self, images: Tensor, sizes: Tensor) -> Detections:
+        """What the graph finds, as `Detector.detect`."""
+        answers = self.session.run(None, {"images": images.numpy(), "sizes": sizes.numpy()})
+        return Detections(*(torch.from_numpy(answer) for answer in answers))
+
+
+@dataclass(frozen=True)
+class AccuracyGate:
+    """The validation set, and what float32 reaches on it.
+
+    Attributes:
+        dataset: pictures and ground truth.
+        float32: name -> figure in 0..1, of GATED.
+    """
+
+    dataset: CocoDataset
+    float32: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls, model: onnx.ModelProto, detector: Detector, data: tuple[Path, Path]
+    ) -> "AccuracyGate":
+        """The gate for graphs made of the float32 `model`; `data` is a COCO json and its folder of pictures.
+
+        Raises:
+            DataError: the data cannot be used, or has other classes.
+        """
+        dataset = CocoDataset.read(*data)
+        return cls(dataset, _gated(evaluate(GraphDetector.of(model, detector), dataset, 1)))
+
+    def report(self, model: onnx.ModelProto, detector: Detector) -> dict[str, float | int]:
+        """What `model` reaches beside float32, in points of 100, for the manifest."""
+        reached = _gated(evaluate(GraphDetector.of(model, detector), self.dataset, 1))
+        values: dict[str, float | int] = {"images": len(self.dataset)}
+        for name in GATED:
+            values[name] = round(100 * reached[name], 2)
+            values[f"{name}_float32"] = round(100 * self.float32[name], 2)
+        return values
+
+
+def faults(report: Mapping[str, float | int]) -> list[str]:
+    """What misses the gate, a phrase each; none when it passes."""
+    return [
+        f"{name} is {report[name]:.2f}, float32's {report[f'{name}_float32']:.2f}"
+        for name in GATED
+        if report[f"{name}_float32"] - report[name] > LARGEST_DROP + 1e-9
+    ]
+
+
+def _gated(metrics: Metrics) -> dict[str, float]:
+    return {name: getattr(metrics, name) for name in GATED}

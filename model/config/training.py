@@ -1,0 +1,133 @@
+"""Every setting of a training run: its data, its schedule, its stage, and the detector that it trains.
+
+Frozen dataclasses, as in detector.py. The defaults are the paper's (arXiv 1612.03144, section 5).
+"""
+
+from dataclasses import field
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from model.config.detector import DetectorConfig
+from model.config.types import STRICT, Fraction, NonNegative, Positive
+
+# The images a step that `schedule.learning_rate` is stated for.
+BASE_BATCH = 16
+
+
+StageName = Literal["joint", "rpn", "fast"]
+
+
+PartName = Literal["backbone", "pyramid", "rpn", "roi"]
+
+
+@dataclass(frozen=True, config=STRICT)
+class DataConfig:
+    """Where the photographs are and how they vary. Annotation and image paths are relative to `root`.
+
+    Attributes:
+        train_proposals, val_proposals: files of fpn-propose, for the stage that needs them; from the working folder.
+        short_sides: scale jitter; each batch draws one. Empty means the resize rule's own short side.
+        skip_empty: leave out photographs without boxes.
+        verify: decode every photograph before training starts, and leave out those that cannot be.
+    """
+
+    root: Path
+    train_annotations: Path
+    train_images: Path
+    val_annotations: Path | None = None
+    val_images: Path | None = None
+    train_proposals: Path | None = None
+    val_proposals: Path | None = None
+    short_sides: tuple[Positive, ...] = ()
+    flip: bool = True
+    skip_empty: bool = False
+    verify: bool = True
+    workers: NonNegative = 0
+
+    @model_validator(mode="after")
+    def _validation_is_whole(self) -> Self:
+        if (self.val_annotations is None) != (self.val_images is None):
+            raise ValueError("expected both val_annotations and val_images, or neither")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class ScheduleConfig:
+    """SGD with linear warm-up and step decay (section 5: 0.02 for 16 images a step).
+
+    Attributes:
+        batch_size: images a step, of all processes and all their micro-batches together.
+        accumulate: micro-batches that a process's share of a step is divided into, one after the other.
+        learning_rate: for 16 images a step; `scaled_learning_rate` is the one for `batch_size`.
+        average_decay: of the weights' exponential moving average, which is then evaluated and exported; 0 is none.
+        decay_steps: steps at which the learning rate is multiplied by `decay`.
+        clip_norm: largest gradient norm; 0 means no clipping.
+    """
+
+    batch_size: Positive = 16
+    accumulate: Positive = 1
+    steps: Positive = 90_000
+    learning_rate: Annotated[float, Field(gt=0)] = 0.02
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    warmup_steps: NonNegative = 1000
+    warmup_factor: Fraction = 1e-3
+    decay_steps: tuple[Positive, ...] = (60_000, 80_000)
+    decay: Fraction = 0.1
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    @property
+    def scaled_learning_rate(self) -> float:
+        """In proportion to the batch: the linear scaling rule (Goyal et al. 2017, section 2.1)."""
+        return self.learning_rate * self.batch_size / BASE_BATCH
+
+    @model_validator(mode="after")
+    def _rising_decay_steps(self) -> Self:
+        if list(self.decay_steps) != sorted(set(self.decay_steps)):
+            raise ValueError(f"decay_steps must rise, got {self.decay_steps}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        stage: "joint", or one of the two by itself: "rpn", or "fast" on the proposals of files (stages.py).
+        init: a checkpoint whose trained parts are taken over where they fit.
+        freeze: parts that stay as they are.
+        precision: "float32", or "mixed": bfloat16 autocast on a CPU, float16 with loss scaling on CUDA.
+        checkpoint_every, eval_every: steps; 0 means only at the end.
+    """
+
+    name: str
+    data: DataConfig
+    model: DetectorConfig = field(default_factory=DetectorConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    stage: StageName = "joint"
+    init: Path | None = None
+    freeze: tuple[PartName, ...] = ()
+    seed: NonNegative = 0
+    precision: Literal["float32", "mixed"] = "mixed"
+    checkpoint_every: NonNegative = 500
+    eval_every: NonNegative = 0
+
+    @model_validator(mode="after")
+    def _stage_has_what_it_needs(self) -> Self:
+        data, fast = self.data, self.stage == "fast"
+        if fast != (data.train_proposals is not None):
+            raise ValueError(
+                "expected data.train_proposals with stage 'fast' and with no other, got"
+                f" {str(data.train_proposals)!r} with {self.stage!r}"
+            )
+        if fast and (data.val_annotations is None) != (data.val_proposals is None):
+            raise ValueError(
+                "expected both data.val_annotations and data.val_proposals, or neither"
+            )
+        if "pyramid" in self.freeze and self.init is None:
+            raise ValueError("freeze 'pyramid' needs init: a pyramid that is fixed must be trained")
+        return self

@@ -1,0 +1,119 @@
+"""The contents of a COCO detection json, checked: https://cocodataset.org/#format-data.
+
+Only the keys named here are read; others (segmentations, licences) are ignored. A file whose
+parts do not fit together is refused, by the table in `model/data/coco.py`.
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
+
+# How many offenders an error names before it only counts them.
+_NAMED = 10
+
+
+class DataError(ValueError):
+    """A data set that cannot be trusted, or a picture of it that cannot be decoded."""
+
+
+def reason(error: Exception) -> str:
+    """Return what was wrong in one line, also of an error that a loading process passed on.
+
+    torch's DataLoader puts the worker's traceback before the message; its last line is ours.
+    """
+    kind = type(error)
+    lines = str(error).strip().splitlines() or [kind.__name__]
+    return lines[-1].removeprefix(f"{kind.__module__}.{kind.__name__}: ")
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class ImageEntry(_Entry):
+    """One of `images`."""
+
+    id: int
+    file_name: str
+    width: PositiveInt
+    height: PositiveInt
+
+
+class Annotation(_Entry):
+    """One of `annotations`: `bbox` is x, y, width, height in pixels; `iscrowd` is 0 or 1."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: tuple[float, float, float, float]
+    area: float | None = None
+    iscrowd: int = 0
+
+
+class Category(_Entry):
+    """One of `categories`."""
+
+    id: int
+    name: str
+
+
+class Document(_Entry):
+    """A COCO file."""
+
+    images: list[ImageEntry]
+    annotations: list[Annotation]
+    categories: list[Category]
+
+
+def read_document(path: Path) -> Document:
+    """Return the contents of a COCO file whose ids are unique and refer to one another.
+
+    Raises:
+        DataError: they are not, or the file cannot be read; the message names the offenders.
+    """
+    try:
+        document = Document.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        faults = [".".join(map(str, e["loc"])) + f" ({e['msg']})" for e in error.errors()]
+        raise DataError(f"{path}: not a COCO file: {some(faults, _NAMED)}") from error
+    images, annotations, categories = document.images, document.annotations, document.categories
+    _refuse_repeated(f"{path}: images share an id", (image.id for image in images))
+    _refuse_repeated(f"{path}: images share a file_name", (image.file_name for image in images))
+    _refuse_repeated(f"{path}: annotations share an id", (a.id for a in annotations))
+    _refuse_repeated(f"{path}: categories share an id", (category.id for category in categories))
+    _refuse_repeated(f"{path}: categories share a name", (category.name for category in categories))
+    _refuse_strays(path, document)
+    return document
+
+
+def _refuse_repeated(what: str, values: Iterable[Hashable]) -> None:
+    refuse(what, [repr(value) for value, count in Counter(values).items() if count > 1])
+
+
+def _refuse_strays(path: Path, document: Document) -> None:
+    names = {image.id: image.file_name for image in document.images}
+    known = {category.id for category in document.categories}
+    no_image, no_category = [], []
+    for annotation in document.annotations:
+        if annotation.image_id not in names:
+            no_image.append(f"annotation {annotation.id} (image_id {annotation.image_id})")
+        elif annotation.category_id not in known:
+            of = f"annotation {annotation.id} of {names[annotation.image_id]}"
+            no_category.append(f"{of} (category_id {annotation.category_id})")
+    refuse(f"{path}: annotations of unknown images", no_image)
+    refuse(f"{path}: annotations of unknown categories", no_category)
+
+
+def refuse(what: str, offenders: Sequence[str]) -> None:
+    """Raise a DataError that names the first of the offenders, if there are any."""
+    if offenders:
+        raise DataError(f"{what}: {some(offenders, _NAMED)}")
+
+
+def some(names: Sequence[str], limit: int) -> str:
+    """Return the count and the first names, as `12: a, b, c, ...`."""
+    return f"{len(names)}: {', '.join(names[:limit])}{', ...' if len(names) > limit else ''}"

@@ -1,0 +1,282 @@
+"""A detection data set: one COCO json and the folder that its file names start from.
+
+What is wrong with the set as a whole is refused. What is wrong with one picture or one box costs
+that picture or box, is logged once per kind, and is counted in `CocoDataset.report`:
+
+    refused (DataError)   the json cannot be read, or a key is missing or of the wrong type
+                          two images with one id or file name, annotations with one id,
+                          categories with one id or name
+                          an annotation of an unknown image or category
+                          a width and height that are not the upright picture's: its boxes cannot
+                          be trusted (often EXIF rotation, or pictures that were resized since)
+                          nothing to learn from: no categories, or no picture that can be used
+    skipped, counted      a picture that is missing, or cannot be decoded
+                          a box without area, or with a coordinate that is not finite
+                          a box wholly outside its picture
+    kept, counted         a box partly outside: training gets what of it is inside
+                          a picture without boxes: a legal negative (`skip_empty` leaves it out)
+    crowds (iscrowd 1)    no training targets; in the ground truth, where scoring ignores them
+
+Without `verify` only headers are read. A picture whose pixels then cannot be decoded is a DataError
+that names the file when it is loaded, maybe hours into a run.
+"""
+
+import hashlib
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from model.config.resize import Size
+from model.data.annotations import (
+    Annotation,
+    Category,
+    DataError,
+    ImageEntry,
+    read_document,
+    refuse,
+)
+from model.data.faults import Fault, Report
+from model.data.pictures import UnreadableImage, read_image, read_size
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One picture and its training targets.
+
+    `boxes` is float32 [G, 4], x1 y1 x2 y2 in pixels of the upright picture and within it;
+    `labels` is int64 [G], 0-based. They are arrays, not tensors, because each tensor that is
+    sent to a worker process takes a file descriptor.
+    """
+
+    path: Path
+    image_id: int
+    size: Size
+    boxes: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CocoDataset:
+    """The pictures of a COCO file that can be used, with their boxes.
+
+    `class_names` and `category_ids` are in the order of the category ids, and a label is an index
+    into either. `ground_truth` is the COCO document that detections in these pictures are scored
+    against: crowds included, boxes and areas as the file gives them, so that figures equal those
+    of other tools on the same file.
+    """
+
+    records: tuple[Record, ...]
+    class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    ground_truth: dict[str, Any] = field(repr=False)
+    report: Report
+
+    @classmethod
+    def read(
+        cls, annotations: Path, images: Path, *, skip_empty: bool = False, verify: bool = False
+    ) -> "CocoDataset":
+        """Return the data set of a COCO json and its image folder; log what was skipped.
+
+        Args:
+            annotations: the json.
+            images: the folder.
+            skip_empty: leave out pictures without boxes.
+            verify: decode every picture, in as many threads as there are cores.
+
+        Raises:
+            DataError: by the rule in the module's docstring.
+        """
+        document = read_document(annotations)
+        faults: dict[Fault, list[str]] = defaultdict(list)
+        usable = _usable(document.images, images, faults)
+        if verify:
+            usable = _decodable(usable, images, faults)
+        boxes = _boxes_by_image(document.annotations, usable, faults)
+        if skip_empty:
+            usable = [image for image in usable if any(not a.iscrowd for a, _ in boxes[image.id])]
+        categories = sorted(document.categories, key=lambda category: category.id)
+        if not usable or not categories:
+            raise DataError(
+                f"{annotations}: nothing to learn from: {len(categories)} categories, and of "
+                f"{len(document.images)} images {len(usable)} that can be used in {images}"
+            )
+        labels = {category.id: label for label, category in enumerate(categories)}
+        records = tuple(_record(image, images, boxes[image.id], labels) for image in usable)
+        ground_truth = _ground_truth(usable, boxes, categories)
+        report = _report(records, ground_truth, faults)
+        for line in report.fault_lines():
+            logger.warning("%s: %s", annotations, line)
+        names = tuple(category.name for category in categories)
+        return cls(records, names, tuple(labels), ground_truth, report)
+
+    def __len__(self) -> int:
+        """Return the number of pictures."""
+        return len(self.records)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of what training sees: each picture's id and size, its boxes and labels."""
+        digest = hashlib.sha256(repr(self.class_names).encode())
+        for record in self.records:
+            digest.update(repr((record.image_id, record.size)).encode())
+            digest.update(record.boxes.tobytes() + record.labels.tobytes())
+        return digest.hexdigest()
+
+    def load(self, index: int) -> tuple[Image.Image, Tensor, Tensor]:
+        """Return the upright RGB picture with its boxes and labels, as in `Record`.
+
+        Raises:
+            DataError: the pixels cannot be decoded, or are not of the size that was recorded.
+        """
+        record = self.records[index]
+        try:
+            image = read_image(record.path)
+        except UnreadableImage as error:
+            raise DataError(f"a picture cannot be decoded: {error}") from error
+        if (image.height, image.width) != record.size:
+            raise DataError(
+                f"{record.path}: decoded to (height, width) {(image.height, image.width)}, "
+                f"its header said {record.size}"
+            )
+        return image, torch.tensor(record.boxes), torch.tensor(record.labels)
+
+
+def _usable(
+    images: Sequence[ImageEntry], folder: Path, faults: dict[Fault, list[str]]
+) -> list[ImageEntry]:
+    """Return the images whose picture is there, with a header that agrees with the json."""
+    usable, disagreeing = [], []
+    for image in images:
+        path, stated = folder / image.file_name, (image.height, image.width)
+        if not path.is_file():
+            faults[Fault.MISSING].append(image.file_name)
+            continue
+        try:
+            size = read_size(path)
+        except UnreadableImage:
+            faults[Fault.UNREADABLE].append(image.file_name)
+            continue
+        if size != stated:
+            disagreeing.append(f"{image.file_name} (json {stated}, picture {size})")
+        usable.append(image)
+    refuse(f"{folder}: the json's (height, width) is not the upright picture's", disagreeing)
+    return usable
+
+
+def _decodable(
+    images: Sequence[ImageEntry], folder: Path, faults: dict[Fault, list[str]]
+) -> list[ImageEntry]:
+    """Return the images whose pixels can be decoded."""
+
+    def decodes(image: ImageEntry) -> bool:
+        try:
+            read_image(folder / image.file_name)
+        except UnreadableImage:
+            return False
+        return True
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow decodes without Python's lock
+        decoded = list(threads.map(decodes, images))
+    for image, fine in zip(images, decoded, strict=True):
+        if not fine:
+            faults[Fault.UNREADABLE].append(image.file_name)
+    return [image for image, fine in zip(images, decoded, strict=True) if fine]
+
+
+# Of each image: its annotations, each with its box x1 y1 x2 y2 clipped to the image.
+_Boxes = dict[int, list[tuple[Annotation, npt.NDArray[np.float32]]]]
+
+
+def _boxes_by_image(
+    annotations: Sequence[Annotation],
+    usable: Sequence[ImageEntry],
+    faults: dict[Fault, list[str]],
+) -> _Boxes:
+    images = {image.id: image for image in usable}
+    boxes: _Boxes = {image.id: [] for image in usable}
+    for annotation in annotations:
+        image = images.get(annotation.image_id)
+        if image is None:
+            continue
+        box, fault = _clip(annotation.bbox, image)
+        if fault is not None:
+            faults[fault].append(f"annotation {annotation.id} of {image.file_name}")
+        if fault in (None, Fault.CLIPPED):
+            boxes[image.id].append((annotation, box))
+    return boxes
+
+
+def _clip(
+    bbox: tuple[float, float, float, float], image: ImageEntry
+) -> tuple[npt.NDArray[np.float32], Fault | None]:
+    """Return a COCO box as the corners of what is inside the image, and what is wrong with it."""
+    x, y, w, h = bbox
+    corners = np.array([x, y, x + w, y + h], dtype=np.float64)
+    within = corners.clip(0, [image.width, image.height, image.width, image.height])
+    box = within.astype(np.float32)
+    if not (np.isfinite(corners).all() and w > 0 and h > 0):
+        return box, Fault.NO_AREA
+    if x >= image.width or y >= image.height or x + w <= 0 or y + h <= 0:
+        return box, Fault.OUTSIDE
+    if not (box[2:] > box[:2]).all():  # thinner than float32 can tell
+        return box, Fault.NO_AREA
+    return box, None if (within == corners).all() else Fault.CLIPPED
+
+
+def _record(
+    image: ImageEntry,
+    folder: Path,
+    boxes: Sequence[tuple[Annotation, npt.NDArray[np.float32]]],
+    labels: Mapping[int, int],
+) -> Record:
+    targets = [(box, labels[a.category_id]) for a, box in boxes if not a.iscrowd]
+    return Record(
+        path=folder / image.file_name,
+        image_id=image.id,
+        size=(image.height, image.width),
+        boxes=np.array([box for box, _ in targets], dtype=np.float32).reshape(-1, 4),
+        labels=np.array([label for _, label in targets], dtype=np.int64),
+    )
+
+
+def _ground_truth(
+    images: Sequence[ImageEntry], boxes: _Boxes, categories: Sequence[Category]
+) -> dict[str, Any]:
+    annotations = [annotation for image in images for annotation, _ in boxes[image.id]]
+    return {
+        "images": [image.model_dump() for image in images],
+        "annotations": [_scored(annotation) for annotation in annotations],
+        "categories": [category.model_dump() for category in categories],
+    }
+
+
+def _scored(annotation: Annotation) -> dict[str, Any]:
+    _, _, w, h = annotation.bbox
+    area = w * h if annotation.area is None else annotation.area
+    return annotation.model_dump() | {"bbox": list(annotation.bbox), "area": area}
+
+
+def _report(
+    records: Sequence[Record], ground_truth: dict[str, Any], faults: Mapping[Fault, Sequence[str]]
+) -> Report:
+    return Report(
+        images=len(records),
+        images_without_boxes=sum(not len(record.labels) for record in records),
+        boxes=sum(len(record.labels) for record in records),
+        crowd_boxes=sum(annotation["iscrowd"] for annotation in ground_truth["annotations"]),
+        faults=dict(faults),
+    )

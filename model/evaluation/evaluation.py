@@ -1,0 +1,117 @@
+"""The COCO metrics of a detector on a data set, and how they are told."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from model.data.coco import CocoDataset
+from model.evaluation.detection_metrics import Metrics, format_table, summarised
+from model.evaluation.feeding import Loading
+from model.evaluation.inference import Evaluable, findings
+from model.evaluation.proposal_metrics import ProposalMetrics, level_metrics
+from model.evaluation.results import (
+    category_ids,
+    detection_results,
+    in_photograph,
+    proposal_results,
+)
+from model.evaluation.scales import ScaleFigures, find_at_scales
+from model.evaluation.scoring import Scores, score
+from model.evaluation.tables import Row, text_table
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured.
+
+    Attributes:
+        metrics: of the detections.
+        scores: the precision and recall that the metrics summarise; classes in the metrics' order.
+        proposals: of `all` proposals and of each level's; empty when not measured.
+        scales: of each scale by itself and of all merged, of which the metrics are; empty when there was one.
+    """
+
+    metrics: Metrics
+    scores: Scores = field(repr=False)
+    proposals: Mapping[str, ProposalMetrics] = field(default_factory=dict)
+    scales: Mapping[str, ScaleFigures] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        """Return the figures as text tables, in percent."""
+        tables = [text_table(corner, rows) for corner, rows in self.extra_tables().items()]
+        return "\n\n".join([format_table(self.metrics), *tables])
+
+    def extra_tables(self) -> dict[str, dict[str, Row]]:
+        """Return the tables beside the detections' that there are, each under its corner's text."""
+        tables = {
+            "proposals": {name: metrics.row() for name, metrics in self.proposals.items()},
+            "scale": {name: figures.row() for name, figures in self.scales.items()},
+        }
+        return {corner: rows for corner, rows in tables.items() if rows}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return all figures as nested values fit for JSON, which has null for NaN."""
+        values = self.metrics.as_json()
+        if self.proposals:
+            values["proposals"] = {n: metrics.as_json() for n, metrics in self.proposals.items()}
+        if self.scales:
+            values["scales"] = {name: figures.as_json() for name, figures in self.scales.items()}
+        return values
+
+
+def evaluate(
+    detector: Evaluable,
+    dataset: CocoDataset,
+    batch_size: int = 8,
+    *,
+    workers: int = 0,
+    progress: bool = False,
+) -> Metrics:
+    """Return the COCO metrics of the detector on the data set; it must be in evaluation mode.
+
+    Args:
+        detector: its class names must be the data set's, in any order.
+        dataset: pictures and ground truth.
+        batch_size: pictures a batch at most.
+        workers: processes that decode and resize; 0 means this one.
+        progress: show a progress bar.
+
+    Raises:
+        DataError: the classes differ, or a picture cannot be decoded.
+    """
+    return evaluation(detector, dataset, Loading(batch_size, workers, progress)).metrics
+
+
+def evaluation(
+    detector: Evaluable, dataset: CocoDataset, loading: Loading, *, proposals: bool = False
+) -> Evaluation:
+    """Return the metrics of the detector's detections, and of its proposals if these are wanted.
+
+    Raises:
+        DataError: as `evaluate`.
+    """
+    categories = category_ids(detector.class_names, dataset)
+    results: list[dict[str, Any]] = []
+    by_level: dict[str, list[dict[str, Any]]] = {name: [] for name in detector.level_names}
+    for finding in findings(detector, dataset, detector.config.resize, loading):
+        results += detection_results(finding.record, in_photograph(finding), categories)
+        if proposals:
+            for level, found in zip(by_level.values(), proposal_results(finding), strict=True):
+                level += found
+    truth = dataset.ground_truth
+    scores = score(truth, results)
+    found_by_level = level_metrics(truth, by_level) if proposals else {}
+    return Evaluation(summarised(scores, truth), scores, found_by_level)
+
+
+def evaluation_at_scales(
+    detector: Evaluable, dataset: CocoDataset, scales: Sequence[int], loading: Loading
+) -> Evaluation:
+    """Return the metrics of the detections at all `scales` merged, and of each beside its cost.
+
+    Raises:
+        DataError: as `evaluate`.
+    """
+    results, figures = find_at_scales(detector, dataset, scales, loading)
+    scores = score(dataset.ground_truth, results)
+    return Evaluation(summarised(scores, dataset.ground_truth), scores, scales=figures)

@@ -1,0 +1,73 @@
+"""What a detector finds in the pictures of a data set, picture by picture.
+
+N      images of a batch     H, W   their bucket
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from model.config.detector import DetectorConfig
+from model.config.resize import ResizeConfig, Size
+from model.data.coco import CocoDataset, Record
+from model.evaluation.feeding import Loading, frame_batches
+from model.network.detector import Detections
+
+
+class Evaluable(Protocol):
+    """What evaluation needs of a detector; `mean` is on the device that it computes on."""
+
+    @property
+    def config(self) -> DetectorConfig:
+        """Its settings, of which the resize rule is used here."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of its classes; index = label."""
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """The names of the levels that it proposes on, finest first."""
+
+    @property
+    def mean(self) -> Tensor:
+        """The channel means of its normalisation."""
+
+    def detect(self, images: Tensor, sizes: Tensor) -> Detections:
+        """Return the detections in `images` uint8 [N, 3, H, W] of content `sizes` int64 [N, 2]."""
+
+
+class Finding(NamedTuple):
+    """What was found in one picture.
+
+    `found` is its part of a batch's `Detections`, without N and on the CPU; its boxes are in
+    pixels of the frame, where the picture has the size `content`.
+    """
+
+    record: Record
+    content: Size
+    found: Detections
+
+
+def findings(
+    detector: Evaluable, dataset: CocoDataset, resize: ResizeConfig, loading: Loading
+) -> Iterator[Finding]:
+    """Yield what the detector, in evaluation mode, finds in every picture, in no certain order.
+
+    Raises:
+        DataError: a picture cannot be decoded.
+    """
+    device = detector.mean.device
+    with tqdm(total=len(dataset), unit="image", leave=False, disable=not loading.progress) as bar:
+        for frames in frame_batches(dataset, resize, loading):
+            with torch.inference_mode():
+                batch = detector.detect(frames.images.to(device), frames.sizes.to(device))
+            batch = Detections(*(values.cpu() for values in batch))
+            for row, index in enumerate(frames.indices):
+                content = (int(frames.sizes[row, 0]), int(frames.sizes[row, 1]))
+                found = Detections(*(values[row] for values in batch))
+                yield Finding(dataset.records[index], content, found)
+            bar.update(len(frames.indices))

@@ -1,0 +1,132 @@
+"""Scoring one stage by itself: proposals without detections, and detections among given proposals."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from model.config.resize import Size
+from model.config.training import StageName
+from model.data.coco import CocoDataset
+from model.data.proposal_file import PictureProposals, ProposalSet
+from model.data.transforms import scale_boxes
+from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
+from model.evaluation.evaluation import evaluate
+from model.evaluation.feeding import Loading, frame_batches
+from model.evaluation.proposal_metrics import ProposalMetrics, proposal_metrics
+from model.evaluation.results import PhotoDetections, category_ids, detection_results
+from model.evaluation.tables import text_table
+from model.network.detections import FinalBoxes
+from model.network.detector import Detector
+from model.network.proposals import stacked
+
+
+def propose_all(detector: Detector, dataset: CocoDataset, loading: Loading) -> ProposalSet:
+    """The proposals of the detector, in evaluation mode, in every picture of the data set.
+
+    Raises:
+        DataError: a picture cannot be decoded.
+    """
+    device = detector.mean.device
+    numbers = torch.tensor(detector.fpn.levels, dtype=torch.uint8)
+    found: dict[int, PictureProposals] = {}
+    for frames in frame_batches(dataset, detector.config.resize, loading):
+        with torch.inference_mode():
+            batch = detector.propose(frames.images.to(device), frames.sizes.to(device))
+        levels = numbers[:, None].expand(batch.valid.shape[1:])  # (L, K)
+        for row, index in enumerate(frames.indices):
+            content = (int(frames.sizes[row, 0]), int(frames.sizes[row, 1]))
+            valid = batch.valid[row].cpu()
+            logits, order = batch.logits[row].cpu()[valid].sort(descending=True, stable=True)
+            boxes = batch.boxes[row].cpu()[valid][order]
+            found[index] = PictureProposals(
+                scale_boxes(boxes, content, dataset.records[index].size).numpy(),
+                logits.sigmoid().numpy(),
+                levels[valid][order].numpy(),
+            )
+    return ProposalSet.gather(dataset.records, [found[index] for index in range(len(dataset))])
+
+
+def recall(dataset: CocoDataset, proposals: ProposalSet) -> ProposalMetrics:
+    """Average recall of the proposals in the pictures of the data set."""
+    results = []
+    for record in dataset.records:
+        found = proposals.of(record.image_id, len(proposals.boxes))
+        x1, y1, x2, y2 = found.boxes.T
+        boxes_xywh = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1).tolist()
+        results += [
+            {"image_id": record.image_id, "bbox": box, "score": score}
+            for box, score in zip(boxes_xywh, found.scores.tolist(), strict=True)
+        ]
+    return proposal_metrics(dataset.ground_truth, results)
+
+
+def metrics_among(
+    detector: Detector, dataset: CocoDataset, proposals: ProposalSet, loading: Loading
+) -> Metrics:
+    """The COCO metrics of what the second stage makes of the best `rpn.post_nms_test` given proposals.
+
+    Raises:
+        DataError: the classes differ, or a picture cannot be decoded.
+    """
+    categories = category_ids(detector.class_names, dataset)
+    device, count = detector.mean.device, detector.config.rpn.post_nms_test
+    results: list[dict[str, Any]] = []
+    for frames in frame_batches(dataset, detector.config.resize, loading):
+        records = [dataset.records[index] for index in frames.indices]
+        contents = [(int(height), int(width)) for height, width in frames.sizes]
+        given = stacked(
+            [
+                scale_boxes(
+                    torch.from_numpy(proposals.of(record.image_id, count).boxes),
+                    record.size,
+                    content,
+                )
+                for record, content in zip(records, contents, strict=True)
+            ]
+        )
+        with torch.inference_mode():
+            found = detector.detect_among(
+                frames.images.to(device),
+                frames.sizes.to(device),
+                given.boxes.to(device),
+                given.valid.to(device),
+            )
+        for row, (record, content) in enumerate(zip(records, contents, strict=True)):
+            results += detection_results(
+                record, _in_photograph(found, row, content, record.size), categories
+            )
+    return coco_metrics(dataset.ground_truth, results)
+
+
+def stage_figures(
+    detector: Detector,
+    dataset: CocoDataset,
+    stage: StageName,
+    proposals: ProposalSet | None,
+    loading: Loading,
+) -> tuple[str, dict[str, float]]:
+    """A text table and the figures of what the stage has trained, on the pictures of `dataset`.
+
+    Args:
+        detector: in evaluation mode.
+        dataset: pictures and ground truth.
+        stage: "rpn" has its proposals scored, "fast" its detections among `proposals`, "joint" its detections.
+        proposals: of the pictures; only the stage "fast" has them.
+        loading: how pictures are fed.
+    """
+    if stage == "rpn":
+        recalls = recall(dataset, propose_all(detector, dataset, loading))
+        figures = {k: v for k, v in recalls.as_json().items() if v is not None}
+        return text_table("proposals", {"all": recalls.row()}), figures
+    if proposals is not None:
+        metrics = metrics_among(detector, dataset, proposals, loading)
+    else:
+        metrics = evaluate(detector, dataset, loading.batch_size, workers=loading.workers)
+    return format_table(metrics), metrics.scalars()
+
+
+def _in_photograph(found: FinalBoxes, row: int, content: Size, size: Size) -> PhotoDetections:
+    count = int(found.counts[row])
+    boxes = scale_boxes(found.boxes[row, :count].cpu(), content, size)
+    return PhotoDetections(boxes, found.scores[row, :count].cpu(), found.labels[row, :count].cpu())

@@ -1,0 +1,225 @@
+"""Checkpoints: one file that holds all that a detector is, and for a run that goes on, all that the run was.
+
+A checkpoint is a torch file of plain values and tensors, read without running code from it (`weights_only`). It is
+written beside its name and renamed, so that a name always stands for a whole file.
+
+    format       1
+    config       the detector's configuration
+    class_names  in label order
+    untrained    absent, or the parts that no training has reached: a checkpoint of one stage (stages.py)
+    model        state dict, float32
+    training     absent, or what `TrainingState` says: the run's config, step, optimizer, ...
+"""
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model.config.detector import DetectorConfig
+from model.config.files import ConfigError, apply_override, from_mapping, to_mapping
+from model.network.detector import Detector
+from model.network.torch_file import UnreadableFile, read_torch_file
+
+FORMAT = 1
+
+# What may be changed after training: it decides how many boxes are looked at and shown, and no weight depends on it.
+TEST_SETTINGS = (
+    "rpn.pre_nms_test",
+    "rpn.post_nms_test",
+    "rpn.nms_iou",
+    "roi.score_threshold",
+    "roi.nms_iou",
+    "roi.max_candidates",
+    "roi.max_detections",
+)
+
+
+class CheckpointError(ValueError):
+    """A file that is not a checkpoint of ours, or not one that fits; one line says what was expected and what came."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """What a run needs, beside the weights, to go on as if it had not stopped.
+
+    Attributes:
+        config: the run's configuration, as plain values.
+        step: steps done.
+        optimizer, scaler: their state dicts.
+        data_digest: `CocoDataset.digest` of what was trained on.
+        average: the state dict of the averaged weights; empty where none are kept.
+    """
+
+    config: dict[str, Any]
+    step: int
+    optimizer: dict[str, Any]
+    scaler: dict[str, Any]
+    data_digest: str
+    average: dict[str, Any]
+
+
+def save_checkpoint(path: Path, detector: Detector, training: TrainingState | None = None) -> None:
+    """Write `detector`, and the state of its training if given, to `path` at once or not at all."""
+    content: dict[str, Any] = {
+        "format": FORMAT,
+        "config": to_mapping(without_download(detector.config)),
+        "class_names": list(detector.class_names),
+        "model": detector.state_dict(),
+        "untrained": sorted(detector.untrained),
+    }
+    if training is not None:
+        content["training"] = vars(training)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load_detector(path: Path, overrides: Sequence[str] = ()) -> Detector:
+    """The detector of a checkpoint, on the CPU and in evaluation mode.
+
+    Args:
+        path: the checkpoint.
+        overrides: "rpn.post_nms_test=100": those of TEST_SETTINGS that are to be other than in the checkpoint.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, not ours, or its weights do not fit its configuration; or an
+            override names another setting, or a value that cannot be.
+    """
+    content = _read(path)
+    try:
+        config = from_mapping(DetectorConfig, content["config"], str(path))
+        for override in overrides:
+            if override.partition("=")[0].strip() not in TEST_SETTINGS:
+                raise ConfigError(f"--set {override}: expected one of {', '.join(TEST_SETTINGS)}")
+            apply_override(content["config"], override)
+            config = from_mapping(DetectorConfig, content["config"], f"--set {override}")
+    except ConfigError as error:
+        raise CheckpointError(str(error)) from None
+    detector = Detector(without_download(config), tuple(content["class_names"]))
+    load_weights(detector, content["model"], path)
+    detector.untrained = frozenset(content.get("untrained", ()))
+    return detector.eval()
+
+
+def add_test_settings(parser: argparse.ArgumentParser) -> None:
+    """Add `--set`, the overrides of `load_detector`."""
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"other than in the checkpoint, one of {', '.join(TEST_SETTINGS)}",
+    )
+
+
+def read_parts(path: Path) -> tuple[dict[str, Tensor], frozenset[str]]:
+    """The state dict of a checkpoint, and the names of the parts that are untrained in it.
+
+    Raises:
+        CheckpointError: the file is not a checkpoint.
+    """
+    content = _read(path)
+    return content["model"], frozenset(content.get("untrained", ()))
+
+
+def require_trained(detector: Detector, parts: set[str], path: Path) -> None:
+    """Refuse a detector with one of `parts` untrained.
+
+    Raises:
+        CheckpointError: so it is.
+    """
+    for part in sorted(detector.untrained & parts):
+        raise CheckpointError(
+            f"{path}: expected a checkpoint whose part {part!r} is trained, got that of a stage which left it out"
+        )
+
+
+def without_download(config: DetectorConfig) -> DetectorConfig:
+    """`config` for a detector whose weights come from a checkpoint: none are downloaded or read elsewhere."""
+    return replace(config, backbone=replace(config.backbone, weights="none"))
+
+
+def load_training(path: Path) -> TrainingState:
+    """The state of the run that wrote `path`.
+
+    Raises:
+        CheckpointError: the file is not a checkpoint, or is one without training state.
+    """
+    training = _read(path).get("training")
+    names = {field.name for field in fields(TrainingState)}
+    if not isinstance(training, dict) or training.keys() != names:
+        raise CheckpointError(
+            f"{path}: expected the last checkpoint of a run, got a finished model, or a run of another version"
+        )
+    return TrainingState(**training)
+
+
+def restore_weights(detector: Detector, path: Path) -> None:
+    """Put the weights of the checkpoint `path` into `detector`.
+
+    Raises:
+        CheckpointError: the file is not a checkpoint, or is one of other classes or another network.
+    """
+    content = _read(path)
+    if tuple(content["class_names"]) != detector.class_names:
+        raise CheckpointError(
+            f"{path}: expected classes {list(detector.class_names)}, got {content['class_names']}"
+        )
+    load_weights(detector, content["model"], path)
+    detector.untrained = frozenset(content.get("untrained", ()))
+
+
+def load_weights(detector: Detector, state: dict[str, Tensor], path: Path) -> None:
+    """Put `state` into `detector`.
+
+    Raises:
+        CheckpointError: a tensor is missing, surplus or of another shape; all three are counted, the first named.
+    """
+    expected = detector.state_dict()
+    missing = sorted(expected.keys() - state.keys())
+    surplus = sorted(state.keys() - expected.keys())
+    common = sorted(expected.keys() & state.keys())
+    wrong = [key for key in common if _shape(state[key]) != expected[key].shape]
+    if missing or surplus or wrong:
+        raise CheckpointError(
+            f"{path}: not the weights of this {detector.config.backbone.name} detector:"
+            f" {len(missing)} tensors missing {missing[:2]}, {len(surplus)} surplus {surplus[:2]},"
+            f" {len(wrong)} of another shape {wrong[:2]}"
+        )
+    detector.load_state_dict(state)
+
+
+def _shape(value: object) -> torch.Size | None:
+    return value.shape if isinstance(value, Tensor) else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = read_torch_file(path)
+    except UnreadableFile as error:
+        raise CheckpointError(f"{path}: expected a checkpoint of fpn-train, got {error}") from None
+    needed = {"format": int, "config": dict, "class_names": list, "model": dict}
+    if not isinstance(content, dict) or any(
+        not isinstance(content.get(key), kind) for key, kind in needed.items()
+    ):
+        raise CheckpointError(
+            f"{path}: expected a checkpoint of fpn-train with {sorted(needed)}, got another torch file"
+        )
+    if content["format"] != FORMAT:
+        raise CheckpointError(
+            f"{path}: expected checkpoint format {FORMAT}, got {content['format']}; use the version that wrote it"
+        )
+    return content

@@ -1,0 +1,208 @@
+"""The detector: normalise, backbone, pyramid, proposals, second stage, detections.
+
+Source: the FPN paper, figure 3 and section 4. `Detector` is the network and nothing else; targets and losses live in
+matching.py, sampling.py and losses.py. `detect` is batch-first: fixed counts and masks, and no loop over images, so
+that what is exported is this very code.
+
+Legend
+    N   images        H W  the frame, multiples of 32      D   detections an image
+    L   levels (5; 1 where there is no pyramid)            M   regions of all images together
+    K   proposals a level at most                          R   proposals an image
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from model.config.detector import DetectorConfig
+from model.network.anchors import AnchorGrid, cell_anchors, sizes_by_level
+from model.network.backbone import build_backbone
+from model.network.detections import FinalBoxes, best_detections, class_probs
+from model.network.pooling import POOLED_LEVELS, Regions, assign_levels, pool_in_reading_order
+from model.network.proposals import (
+    LevelProposals,
+    Proposals,
+    best_of_all_levels,
+    propose,
+    used_by_level,
+)
+from model.network.pyramids import build_pyramid
+from model.network.roi import Conv5Head, RoiHead, RoiPredictions
+from model.network.rpn import LevelPredictions, RpnHead
+
+
+class Detections(NamedTuple):
+    """The artifact's outputs (docs/architecture.md), in its order.
+
+    boxes [N, D, 4] float32, scores [N, D] float32, labels, levels [N, D] int64, counts [N] int64, proposal_boxes
+    [N, L, K, 4] float32, proposal_scores [N, L, K] float32, proposal_counts [N, L] int64.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    levels: Tensor
+    counts: Tensor
+    proposal_boxes: Tensor
+    proposal_scores: Tensor
+    proposal_counts: Tensor
+
+
+class Detector(nn.Module):
+    """FPN Faster R-CNN.
+
+    Attributes:
+        config: all settings.
+        class_names: names of the foreground classes; index = label.
+        untrained: parts that no training has reached; those of stages.py.
+        pooled_levels: those of the features' levels that the second stage looks at: all but P6.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, config: DetectorConfig, class_names: tuple[str, ...]) -> None:
+        super().__init__()
+        self.config = config
+        self.class_names = class_names
+        self.untrained: frozenset[str] = frozenset()
+        self.backbone = build_backbone(config.backbone)
+        last_channels = self.backbone.channels[-1]
+        stage = self.backbone.release_last_stage() if config.roi.head == "conv5" else None
+        self.fpn = build_pyramid(config.pyramid, self.backbone.channels)
+        self.pooled_levels = tuple(k for k in self.fpn.levels if k in POOLED_LEVELS)
+        sizes = sizes_by_level(config.anchors.sizes, len(self.fpn.levels))
+        anchors_per_cell = len(sizes[0]) * len(config.anchors.ratios)
+        self.rpn = RpnHead(self.fpn.channels, config.pyramid.channels, anchors_per_cell)
+        self.roi = (
+            RoiHead(self.fpn.channels, len(class_names), config.roi)
+            if stage is None
+            else Conv5Head(stage, last_channels, len(class_names))
+        )
+        self.register_buffer("mean", _by_channel(config.pixels.mean), persistent=False)
+        self.register_buffer("std", _by_channel(config.pixels.std), persistent=False)
+        for place, level_sizes in enumerate(sizes):
+            cells = cell_anchors(level_sizes, config.anchors.ratios, config.anchors.rounded)
+            self.register_buffer(f"cell_anchors_{place}", cells, persistent=False)
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """The names of the levels that proposals are made on, finest first: P2 for 2."""
+        return tuple(f"P{level}" for level in self.fpn.levels)
+
+    def normalise(self, images: Tensor, sizes: Tensor) -> Tensor:
+        """Float32 [N, 3, H, W]: uint8 RGB `images` less mean over deviation, channels in the configuration's order.
+
+        It is exactly zero outside the content `sizes`.
+        """
+        _, _, H, W = images.shape
+        row = torch.arange(H, device=images.device)[None, :, None]
+        column = torch.arange(W, device=images.device)[None, None, :]
+        inside = (row < sizes[:, 0, None, None]) & (column < sizes[:, 1, None, None])  # (N, H, W)
+        pixels = self.config.pixels
+        if pixels.order == "bgr":
+            images = images.flip(1)
+        return (images / pixels.scale - self.mean) / self.std * inside[:, None]
+
+    def forward(self, images: Tensor) -> tuple[tuple[Tensor, ...], list[LevelPredictions]]:
+        """The pyramid P2..P6 and the proposal head's predictions on it, for normalised `images`."""
+        pyramid = self.features(images)
+        return pyramid, self.rpn(pyramid)
+
+    def features(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The pyramid P2..P6, or what stands in its place, for normalised `images`."""
+        pyramid: tuple[Tensor, ...] = self.fpn(self.backbone(images))
+        return pyramid
+
+    def levels_of(self, boxes: Tensor) -> Tensor:
+        """The level int64 [...] that the second stage pools each of `boxes` [..., 4] from."""
+        return assign_levels(boxes, self.config.roi, self.pooled_levels)
+
+    def classify(self, pyramid: tuple[Tensor, ...], regions: Regions) -> RoiPredictions:
+        """What the second stage says of each of `regions`."""
+        pooled, order = pool_in_reading_order(pyramid, regions, self.config.roi, self.pooled_levels)
+        predictions: RoiPredictions = self.roi(pooled)
+        place = order.argsort()
+        return RoiPredictions(predictions.logits[place], predictions.deltas[place])
+
+    def anchors(self, pyramid: tuple[Tensor, ...]) -> list[AnchorGrid]:
+        """The anchors of every level of `pyramid`, in pixels of the input."""
+        H, W = (side * 2 ** self.fpn.levels[0] for side in pyramid[0].shape[-2:])
+        by_frame = self.config.anchors.stride == "frame"
+        anchors = []
+        for place, (features, level) in enumerate(zip(pyramid, self.fpn.levels, strict=True)):
+            height, width = features.shape[-2:]
+            strides = (H // height, W // width) if by_frame else (2**level, 2**level)
+            cells = self.get_buffer(f"cell_anchors_{place}")
+            anchors.append(AnchorGrid(cells, height, width, strides))
+        return anchors
+
+    def propose(self, images: Tensor, sizes: Tensor) -> LevelProposals:
+        """The proposals, by level, that `detect` would feed to the second stage, which does not run."""
+        pyramid, predictions = self(self.normalise(images, sizes))
+        return used_by_level(*self._proposals(pyramid, predictions, sizes))
+
+    def detect_among(
+        self, images: Tensor, sizes: Tensor, boxes: Tensor, valid: Tensor
+    ) -> FinalBoxes:
+        """Detections made of given proposals `boxes` [N, R, 4], of which the `valid` [N, R] are real."""
+        pyramid = self.features(self.normalise(images, sizes))
+        return self._detections(pyramid, boxes, self.levels_of(boxes), valid, sizes)
+
+    def detect(self, images: Tensor, sizes: Tensor) -> Detections:
+        """Detections and proposals of a batch, in pixels of the frame.
+
+        Args:
+            images: uint8 [N, 3, H, W] RGB, content top-left; H and W multiples of 32.
+            sizes: int64 [N, 2], (height, width) of each content.
+        """
+        pyramid, predictions = self(self.normalise(images, sizes))
+        by_level, proposals = self._proposals(pyramid, predictions, sizes)
+        levels = self.levels_of(proposals.boxes)
+        final = self._detections(pyramid, proposals.boxes, levels, proposals.valid, sizes)
+        return Detections(
+            *final[:3],
+            levels.gather(1, final.sources) * (final.scores > 0),
+            final.counts,
+            *_reported(used_by_level(by_level, proposals)),
+        )
+
+    def _proposals(
+        self, pyramid: tuple[Tensor, ...], predictions: list[LevelPredictions], sizes: Tensor
+    ) -> tuple[LevelProposals, Proposals]:
+        """What inference proposes on each level, and the best of them all."""
+        rpn = self.config.rpn
+        by_level = propose(predictions, self.anchors(pyramid), sizes, rpn, rpn.pre_nms_test)
+        return by_level, best_of_all_levels(by_level, rpn.post_nms_test)
+
+    def _detections(
+        self,
+        pyramid: tuple[Tensor, ...],
+        boxes: Tensor,
+        levels: Tensor,
+        valid: Tensor,
+        sizes: Tensor,
+    ) -> FinalBoxes:
+        """What the second stage makes of proposals `boxes` [N, R, 4], of which the `valid` [N, R] are real.
+
+        They are pooled from `levels` [N, R].
+        """
+        N, R, _ = boxes.shape
+        owner = torch.arange(N, device=boxes.device)[:, None].expand(N, R).flatten()
+        # (N, R, 4) -> (N*R, 4)
+        regions = Regions(boxes.flatten(0, 1), owner, levels.flatten())
+        logits, deltas = self.classify(pyramid, regions)
+        probs = class_probs(torch.unflatten(logits, 0, (N, R)), valid)
+        by_image = torch.unflatten(deltas, 0, (N, R))  # (N*R, C, 4) -> (N, R, C, 4)
+        return best_detections(boxes, probs, by_image, sizes, self.config.roi)
+
+
+def _by_channel(values: tuple[float, float, float]) -> Tensor:
+    return torch.tensor(values).reshape(3, 1, 1)
+
+
+def _reported(proposals: LevelProposals) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes [N, L, K, 4], objectness probabilities [N, L, K] and counts [N, L] of what fed the second stage."""
+    probs = proposals.logits.sigmoid()  # of minus infinity: zero
+    return proposals.boxes, probs, proposals.valid.sum(dim=-1)

@@ -1,0 +1,65 @@
+"""torchvision's networks with their ImageNet weights: downloaded, read from a file, or none.
+
+A classifier is no part of a backbone: a file may lack it.
+"""
+
+from http.client import HTTPException
+from pathlib import Path
+
+from torch import Tensor, nn
+from torchvision import models as networks
+
+from model.config.detector import BackboneConfig
+from model.network.torch_file import UnreadableFile, read_torch_file
+
+# A classifier is no part of a backbone: a file may lack it.
+CLASSIFIERS = ("classifier.", "fc.", "features.18.")
+
+
+class WeightsError(ValueError):
+    """Backbone weights that cannot be had or do not fit; the message says what was expected and what came."""
+
+
+def _network(config: BackboneConfig) -> nn.Module:
+    if config.weights == "hub":
+        return _downloaded(config.name)
+    network: nn.Module = networks.get_model(config.name, weights=None)
+    if config.weights != "none":
+        _load_weights(network, Path(config.weights), config.name)
+    return network
+
+
+def _downloaded(name: str) -> nn.Module:
+    try:
+        network: nn.Module = networks.get_model(name, weights="IMAGENET1K_V1")
+    except (OSError, HTTPException, RuntimeError) as error:  # the last: not the file of that hash
+        raise WeightsError(
+            f"backbone.weights = 'hub': torchvision's {name} could not be downloaded ({error}). Fetch the file on a"
+            " machine with a network and give its path as model.backbone.weights, or 'none' to start from scratch."
+        ) from None
+    return network
+
+
+def _load_weights(network: nn.Module, path: Path, name: str) -> None:
+    try:
+        state = read_torch_file(path)
+    except UnreadableFile as error:
+        raise WeightsError(
+            f"{path}: expected a state dict of torchvision's {name}, got {error}"
+        ) from None
+    expected = network.state_dict()
+    needed = {key for key in expected if not key.startswith(CLASSIFIERS)}
+    needed -= {key for key in needed if key.endswith("num_batches_tracked")}
+    found = state if isinstance(state, dict) else {}
+    missing = sorted(needed - found.keys())
+    wrong = [
+        key
+        for key in sorted(needed & found.keys())
+        if not isinstance(found[key], Tensor) or found[key].shape != expected[key].shape
+    ]
+    if missing or wrong:
+        raise WeightsError(
+            f"{path}: not the weights of {name}: {len(missing)} tensors are missing {missing[:3]},"
+            f" {len(wrong)} have another shape {wrong[:3]}"
+        )
+    network.load_state_dict({key: found[key] for key in needed}, strict=False)

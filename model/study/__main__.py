@@ -1,0 +1,259 @@
+"""The study of the paper's tables 1, 2, 3 and 5 on a small data set: `make ablation`, docs/ablations.md.
+
+    python -m model.study --data AQUARIUM --weights hub|FILE [--only table1c-s0 ...] [--list]
+
+Rows run one after the other, those that carry the claim first. A finished row is one small JSON in docs/study, in a
+folder named as the data set's; it is done again only when its configuration, its data or a row that it builds on has
+changed. A row that was interrupted goes on from its last checkpoint. What rows hand to each other (proposals, weights)
+lies in runs/study and is made again where it is missing.
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import sys
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from model.config.files import ConfigError, load_config, to_mapping
+from model.config.training import TrainConfig
+from model.data.annotations import DataError, reason
+from model.data.coco import CocoDataset
+from model.data.proposal_file import ProposalSet
+from model.evaluation.feeding import Loading
+from model.evaluation.single_stage import propose_all, stage_figures
+from model.network.checkpoint import CheckpointError, load_detector
+from model.network.pretrained import WeightsError
+from model.study.page import write_page
+from model.training.run import Run, RunError
+from model.training.trainer import DivergedError
+
+logger = logging.getLogger(__name__)
+
+CONFIGS = Path(__file__).parents[1] / "recipes" / "ablation"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table, trained with one seed.
+
+    Attributes:
+        name: of its configuration.
+        seed: of the run.
+        proposals: key of the row whose proposals it is trained and scored on.
+        init: key of the row whose weights it starts from.
+    """
+
+    name: str
+    seed: int = 0
+    proposals: str | None = None
+    init: str | None = None
+
+    @property
+    def key(self) -> str:
+        """What names its folder and its JSON."""
+        return f"{self.name}-s{self.seed}"
+
+    def builds_on(self) -> list[str]:
+        """The keys of the rows that must be there first."""
+        return [key for key in (self.proposals, self.init) if key]
+
+
+# Extra seeds come last, for the rows that carry the claim: the pyramid against its two baselines, and, with the same
+# proposals for all, against one map. Table 3 (c) is table 2 (c).
+ROWS = (
+    *(Row(f"table1{row}") for row in "cabdef"),
+    *(Row(f"table2{row}", proposals="table1c-s0") for row in "cabdef"),
+    *(Row(f"table3{row}", proposals=f"table1{row}-s0") for row in "ab"),
+    Row("table5-step3", init="table2c-s0"),
+    Row("table5-step4", init="table5-step3-s0", proposals="table5-step3-s0"),
+    Row("table5-joint"),
+    *(Row(f"table1{row}", seed) for seed in (1, 2) for row in "cab"),
+    *(Row(f"table2{row}", seed, proposals="table1c-s0") for seed in (1, 2) for row in "cb"),
+)
+
+
+class Study:
+    """Runs rows, each on top of those that it builds on.
+
+    Args:
+        runs: folder of the runs.
+        results: folder of the rows' JSON files.
+        overrides: settings of every row, as for `--set`.
+        device: "cpu" or "cuda".
+    """
+
+    def __init__(self, runs: Path, results: Path, overrides: tuple[str, ...], device: str) -> None:
+        self.runs, self.results, self.overrides, self.device = runs, results, overrides, device
+        self.rows = {row.key: row for row in ROWS}
+        self._data: dict[str, CocoDataset] = {}
+
+    def ensure(self, key: str, *, files: bool = False) -> None:
+        """Run a row unless its result is there; with `files`, also what it hands to others."""
+        row, digest = self.rows[key], self.digest(key)
+        done = self.result(key).get("config_digest") == digest
+        if done and (not files or self._has_files(row, digest)):
+            logger.info("%s: done", key)
+            return
+        for below in row.builds_on():
+            self.ensure(below, files=True)
+        self._run(row, digest)
+
+    def result(self, key: str) -> dict[str, Any]:
+        """What a finished row has written; empty if it has not."""
+        path = self.results / f"{key}.json"
+        values: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+        return values
+
+    def config(self, row: Row) -> TrainConfig:
+        """The row's configuration: its file, the study's overrides, its seed and what it builds on."""
+        settings = [*self.overrides, f"seed={row.seed}", f"name={json.dumps(row.key)}"]
+        if row.proposals:
+            folder = self.runs / row.proposals
+            for split in ("train", "val"):
+                path = json.dumps(str(folder / f"{split}.npz"))
+                settings.append(f"data.{split}_proposals={path}")
+        if row.init:
+            settings.append(f"init={json.dumps(str(self.runs / row.init / 'model.pt'))}")
+        return load_config(CONFIGS / f"{row.name}.toml", tuple(settings))
+
+    def digest(self, key: str) -> str:
+        """What a row's figures follow from: settings, data, and the same of what it builds on; no paths."""
+        row = self.rows[key]
+        config = self.config(row)
+        values = to_mapping(config)
+        values["data"] = {k: values["data"][k] for k in ("flip", "short_sides", "skip_empty")}
+        values["model"]["backbone"]["weights"] = ""
+        values |= {"init": None, "name": row.name, "checkpoint_every": 0}
+        sets = [self._dataset(config, split).digest for split in ("train", "val")]
+        below = [self.digest(each) for each in row.builds_on()]
+        told = json.dumps([values, sets, below], sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    def _run(self, row: Row, digest: str) -> None:
+        config, folder = self.config(row), self.runs / row.key
+        begun = folder / "digest"
+        if begun.exists() and begun.read_text() != digest:
+            raise RunError(
+                f"{folder}: the run of another configuration; move it away to run {row.key}"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        begun.write_text(digest)
+        started = time.perf_counter()
+        logger.info("%s: %d steps", row.key, config.schedule.steps)
+        resume = (folder / "last.pt").exists()
+        unscored = replace(
+            config,
+            data=replace(config.data, val_annotations=None, val_images=None, val_proposals=None),
+        )
+        run = Run(unscored, folder, self.device, resume)
+        if run.done < config.schedule.steps or not (folder / "model.pt").exists():
+            run.execute()
+        trained = time.perf_counter()
+        figures = self._figures(config, folder)
+        result = {
+            "row": row.name,
+            "seed": row.seed,
+            "config_digest": digest,
+            "metrics": figures,
+            "steps": config.schedule.steps,
+            "seconds": round(trained - started, 1),
+            "seconds_scoring": round(time.perf_counter() - trained, 1),
+            "resumed": resume,
+        }
+        self.results.mkdir(parents=True, exist_ok=True)
+        path = self.results / f"{row.key}.json"
+        path.write_text(json.dumps(result, indent=2) + "\n")
+
+    def _figures(self, config: TrainConfig, folder: Path) -> dict[str, float]:
+        detector = load_detector(folder / "model.pt").to(self.device)
+        loading = Loading(config.schedule.batch_size)
+        val = self._dataset(config, "val")
+        if config.stage == "rpn":
+            for split in ("train", "val"):
+                found = propose_all(detector, self._dataset(config, split), loading)
+                found.save(folder / f"{split}.npz")
+        given = config.data.val_proposals
+        proposals = ProposalSet.read(given, val) if given else None
+        table, figures = stage_figures(detector, val, config.stage, proposals, loading)
+        logger.info("%s", table)
+        return {name: round(value, 5) for name, value in figures.items() if "/" not in name}
+
+    def _dataset(self, config: TrainConfig, split: str) -> CocoDataset:
+        if split not in self._data:
+            data = config.data
+            annotations = data.train_annotations if split == "train" else data.val_annotations
+            images = data.train_images if split == "train" else data.val_images
+            assert annotations is not None
+            assert images is not None
+            self._data[split] = CocoDataset.read(data.root / annotations, data.root / images)
+        return self._data[split]
+
+    def _has_files(self, row: Row, digest: str) -> bool:
+        folder = self.runs / row.key
+        stage = self.config(row).stage
+        names = ["digest", "model.pt", *(["train.npz", "val.npz"] if stage == "rpn" else [])]
+        there = all((folder / name).exists() for name in names)
+        return there and (folder / "digest").read_text() == digest
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The exit status: 0, or 2 after one line that says what was wrong."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    overrides = (f"data.root={json.dumps(str(options.data))}", *options.set)
+    overrides += (f"model.backbone.weights={json.dumps(options.weights)}",)
+    try:
+        name = options.data.resolve().name
+        results = options.results or Path("docs/study") / name
+        runs = options.runs or Path("runs/study") / name
+        study = Study(runs, results, overrides, options.device)
+        unknown = sorted(set(options.only) - study.rows.keys())
+        if unknown:
+            raise RunError(f"--only {' '.join(unknown)}: expected some of {' '.join(study.rows)}")
+        for key in options.only or study.rows:
+            if options.list:
+                done = study.result(key).get("config_digest") == study.digest(key)
+                print(f"{key:16} {'done' if done else 'to do'}")
+                continue
+            study.ensure(key)
+            write_page(results, options.page, name)
+    except (
+        CheckpointError,
+        ConfigError,
+        DataError,
+        DivergedError,
+        OSError,
+        RunError,
+        WeightsError,
+    ) as error:
+        print(f"model.study: {reason(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("model.study: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="model.study", description="Run the paper's ablations.")
+    parser.add_argument("--data", type=Path, required=True, help="root of the data set")
+    parser.add_argument("--weights", default="hub", help="ImageNet weights: hub, or a file")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="e.g. table1c-s0")
+    parser.add_argument("--list", action="store_true", help="say which rows are done")
+    parser.add_argument("--runs", type=Path, help="default: runs/study/NAME_OF_DATA")
+    parser.add_argument("--results", type=Path, help="default: docs/study/NAME_OF_DATA")
+    parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    default = "cuda" if torch.cuda.is_available() else "cpu"
+    parser.add_argument("--device", default=default, choices=["cpu", "cuda"])
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

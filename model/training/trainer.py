@@ -1,0 +1,223 @@
+"""One training step: losses of a batch, gradients, SGD with warm-up and step decay.
+
+Source: section 4 of the FPN paper; joint training of both stages, as Detectron and torchvision do it, or one
+stage by itself, as in the paper (stages.py). Biases do not decay, as in Detectron.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from model.config.training import ScheduleConfig, TrainConfig
+from model.network.detector import Detector
+from model.network.pooling import pool_regions
+from model.network.proposals import Proposals, best_of_all_levels, propose, stacked
+from model.training.batches import Batch
+from model.training.cell_table import Cells, align_regions, neighbourhoods, table_of
+from model.training.losses import TERMS, Losses, roi_losses, rpn_losses
+from model.training.processes import ALONE, Processes
+from model.training.sampling import generator_of
+from model.training.targets import sample_anchors, sample_regions
+
+REMEDY = "Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
+
+
+class DivergedError(RuntimeError):
+    """A loss or a gradient that is no longer a number."""
+
+
+def learning_rate(step: int, schedule: ScheduleConfig) -> float:
+    """The learning rate of `step` (counted from 0): a linear warm-up, then a drop at each of `decay_steps`."""
+    rate = schedule.scaled_learning_rate
+    if step < schedule.warmup_steps:
+        progress = step / schedule.warmup_steps
+        rate *= schedule.warmup_factor * (1 - progress) + progress
+    return rate * schedule.decay ** sum(step >= drop for drop in schedule.decay_steps)
+
+
+class Trainer:
+    """Holds what changes from step to step: the weights, the optimizer, the averaged weights.
+
+    Args:
+        detector: on the device that it is to train on.
+        config: the run's.
+        processes: that train it together, each with a detector that begins alike.
+
+    Attributes:
+        average: the moving average of the weights, if the schedule has one.
+    """
+
+    def __init__(
+        self, detector: Detector, config: TrainConfig, processes: Processes = ALONE
+    ) -> None:
+        self.detector = detector.train().to(memory_format=torch.channels_last)
+        self.config = config
+        self.device = detector.mean.device
+        self.processes = processes
+        self.optimizer = torch.optim.SGD(
+            _decayed_and_not(detector, config.schedule.weight_decay),
+            lr=config.schedule.scaled_learning_rate,
+            momentum=config.schedule.momentum,
+        )
+        decay = config.schedule.average_decay
+        self.average = (
+            AveragedModel(self.detector, multi_avg_fn=get_ema_multi_avg_fn(decay))  # type: ignore[no-untyped-call]
+            if decay
+            else None
+        )
+        on_cuda = self.device.type == "cuda"
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=on_cuda and config.precision == "mixed"
+        )
+
+    @property
+    def result(self) -> Detector:
+        """The detector to evaluate and to keep: the averaged one, if there is one."""
+        if self.average is None:
+            return self.detector
+        averaged = self.average.module
+        assert isinstance(averaged, Detector)
+        return averaged
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Mixed precision for the network; losses and box arithmetic stay float32 outside of it."""
+        dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        return torch.autocast(
+            self.device.type, dtype=dtype, enabled=self.config.precision == "mixed"
+        )
+
+    def losses(self, step: int, batch: Batch) -> Losses:
+        """What `batch`, on the trainer's device, adds to the losses of the run's stage in step number `step`."""
+        seed, stage = self.config.seed, self.config.stage
+        draws = [generator_of(seed, step, position) for position in batch.positions]
+        images = self.detector.normalise(batch.images, batch.sizes)
+        with self.autocast():
+            maps = self.detector.features(images.contiguous(memory_format=torch.channels_last))
+        cells = table_of(maps)
+        if stage == "fast":
+            proposals = stacked(batch.proposals)
+            return Losses(None, None, *self._region_losses(maps, cells, proposals, batch, draws))
+        of_anchors = self._anchor_losses(maps, cells, batch, draws)
+        if stage == "rpn":
+            return Losses(*of_anchors)
+        proposals = self._proposals(maps, batch.sizes)
+        return Losses(*of_anchors, *self._region_losses(maps, cells, proposals, batch, draws))
+
+    def _anchor_losses(
+        self,
+        maps: tuple[Tensor, ...],
+        cells: Cells,
+        batch: Batch,
+        draws: list[torch.Generator],
+    ) -> tuple[Tensor, Tensor]:
+        """The objectness and proposal-box losses; the head looks only at the anchors that are drawn."""
+        detector, config = self.detector, self.detector.config.rpn
+        anchors = torch.cat([grid.all() for grid in detector.anchors(maps)])
+        chosen = sample_anchors(anchors, batch.gt_boxes, config, draws)
+        shapes = detector.rpn.anchors_per_cell
+        with self.autocast():
+            seen = neighbourhoods(cells, chosen.images, chosen.places // shapes)
+            predictions = detector.rpn.at(seen, chosen.places % shapes)
+        return rpn_losses(predictions, chosen, batch.whole, config)
+
+    @torch.no_grad()
+    def _proposals(self, maps: tuple[Tensor, ...], sizes: Tensor) -> Proposals:
+        """What the proposal head offers the second stage in joint training: it looks at all anchors."""
+        rpn = self.detector.config.rpn
+        with self.autocast():
+            predictions = self.detector.rpn(maps)
+        anchors = self.detector.anchors(maps)
+        by_level = propose(predictions, anchors, sizes, rpn, rpn.pre_nms_train)
+        return best_of_all_levels(by_level, rpn.post_nms_train)
+
+    def _region_losses(
+        self,
+        maps: tuple[Tensor, ...],
+        cells: Cells,
+        proposals: Proposals,
+        batch: Batch,
+        draws: list[torch.Generator],
+    ) -> tuple[Tensor, Tensor]:
+        """The classification and box losses on regions drawn from `proposals` and ground truth."""
+        detector, config = self.detector, self.detector.config.roi
+        regions = sample_regions(
+            proposals,
+            batch.gt_boxes,
+            batch.gt_labels,
+            len(detector.class_names),
+            config,
+            draws,
+        )
+        where = regions.boxes, regions.images, config, detector.pooled_levels
+        with self.autocast():
+            # The maximum of RoIPool is no sum of cells.
+            align = config.pooling == "align"
+            pooled = align_regions(cells, *where) if align else pool_regions(maps, *where)
+            predictions = detector.roi(pooled)
+        return roi_losses(predictions, regions, batch.whole, config)
+
+    def step(self, step: int, batches: Sequence[Batch]) -> dict[str, float]:
+        """Train as step number `step` (from 0) on this process's share of a batch, one of `batches` after the other.
+
+        Returns the whole batch's losses, their total and the learning rate.
+
+        Raises:
+            DivergedError: the loss or its gradient is not finite. The weights are as they were.
+        """
+        rate = learning_rate(step, self.config.schedule)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        names = TERMS[self.config.stage]
+        sums = torch.zeros(len(names), device=self.device)
+        for batch in batches:
+            losses = self.losses(step, batch.to(self.device))
+            torch.autograd.backward(self.scaler.scale(losses.total()))
+            sums += torch.stack(list(losses.terms().values())).detach()
+        self.processes.add_up([sums])
+        values = dict(zip(names, sums.tolist(), strict=True))
+        total = sum(values.values())
+        if not math.isfinite(total):
+            raise DivergedError(
+                f"step {step + 1}: the loss is {total} "
+                f"({', '.join(f'{name} {value:.3g}' for name, value in values.items())}). {REMEDY}"
+            )
+        self._add_up_gradients()
+        self._limit_gradient(step)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.average is not None:
+            self.average.update_parameters(self.detector)
+        return {"loss": total, **values, "lr": rate}
+
+    def _add_up_gradients(self) -> None:
+        """Make every gradient that of the whole batch; a process without pictures has none of its own."""
+        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if self.processes.count > 1:
+            for parameter in trained:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+            self.processes.add_up([parameter.grad for parameter in trained])
+
+    def _limit_gradient(self, step: int) -> None:
+        """Clip the gradient to the configured norm; refuse one that is not finite.
+
+        A gradient scaler does the latter by itself: it skips the step and lowers its scale.
+        """
+        self.scaler.unscale_(self.optimizer)
+        limit = self.config.schedule.clip_norm or math.inf
+        norm = nn.utils.clip_grad_norm_(self.detector.parameters(), limit)
+        if not self.scaler.is_enabled() and not torch.isfinite(norm):
+            raise DivergedError(f"step {step + 1}: the gradient's norm is {norm.item()}. {REMEDY}")
+
+
+def _decayed_and_not(detector: Detector, decay: float) -> list[dict[str, object]]:
+    """Parameter groups: weights, which decay, and biases, which do not."""
+    trained = [(name, p) for name, p in detector.named_parameters() if p.requires_grad]
+    weights: list[Tensor] = [p for name, p in trained if not name.endswith("bias")]
+    biases: list[Tensor] = [p for name, p in trained if name.endswith("bias")]
+    return [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]

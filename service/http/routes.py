@@ -1,0 +1,108 @@
+"""The endpoints: validate, call, shape the reply."""
+
+from time import perf_counter
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from prometheus_client.exposition import choose_encoder
+
+from service.detector import Detector
+from service.engine.engine import Engine
+from service.errors import Unavailable
+from service.http.bodies import BodyLimits, read_pictures
+from service.http.disconnect import unless_disconnected
+from service.http.openapi import DETECT_BODY, problem_responses
+from service.http.schemas import (
+    DetectQuery,
+    DetectResponse,
+    Health,
+    ModelResponse,
+    WarmedBucket,
+    detect_response,
+)
+
+router = APIRouter()
+
+
+@router.post(
+    "/detect",
+    response_model=DetectResponse,
+    responses=problem_responses(400, 413, 415, 422, 500, 503, 504),
+    openapi_extra={"requestBody": DETECT_BODY},
+    summary="Detect objects in one or more images",
+)
+async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Response:
+    """Detections of every image, and the proposals of every pyramid level that led to them.
+
+    Boxes are [x1, y1, x2, y2] in pixels of the upright image (EXIF orientation applied). A bad
+    image among several is answered with `error` in its place; when all are bad, the request fails
+    as the first one.
+    """
+    detector: Detector = request.app.state.detector
+    limits: BodyLimits = request.app.state.body_limits
+    wanted = query.wanted(detector.manifest)
+    deadline = detector.deadline(query.timeout_s)
+    with detector.admit() as permit:
+        pictures = await read_pictures(request, limits, deadline)
+        permit.grow_to(len(pictures))
+        work = detector.detect(pictures, wanted, deadline)
+        outcomes = await unless_disconnected(request.receive, work)
+        total_s = perf_counter() - request.state.began
+        return _encoded(detect_response(outcomes, detector.manifest, total_s), request)
+
+
+@router.get("/model", summary="What is served, and on what")
+async def model(request: Request) -> ModelResponse:
+    """The manifest of the model, what runs it, and the shapes that have been warmed up."""
+    detector: Detector = request.app.state.detector
+    engine: Engine = request.app.state.engine
+    return ModelResponse(
+        manifest=engine.manifest,
+        provider=engine.provider,
+        device=engine.device,
+        placement=engine.placement,
+        precision=engine.manifest.precision,
+        max_batch=request.app.state.settings.max_batch,
+        warmed=[WarmedBucket(bucket=b, batch_sizes=s) for b, s in detector.warmed_sizes().items()],
+    )
+
+
+@router.get("/livez", responses=problem_responses(503), summary="Does it make progress?")
+async def livez(request: Request) -> Health:
+    """Fails when the process should be restarted: batches have ended, stall, or only fail."""
+    fault = request.app.state.detector.fault
+    if fault is not None:
+        raise Unavailable(fault, reason="fault")
+    return Health()
+
+
+@router.get("/readyz", responses=problem_responses(503), summary="Does it take requests?")
+async def readyz(request: Request) -> Health:
+    """Fails while warming up, while draining, and whenever /livez does."""
+    reason = request.app.state.detector.not_ready
+    if reason is not None:
+        raise reason
+    return Health()
+
+
+@router.get("/metrics", response_class=Response, summary="Metrics for Prometheus")
+async def metrics(request: Request) -> Response:
+    """The metrics in the format that the Accept header asks for."""
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(request.app.state.metrics.registry), media_type=content_type)
+
+
+def _encoded(reply: DetectResponse, request: Request) -> Response:
+    """The reply as JSON, with its timings in Server-Timing (milliseconds) and in the log line."""
+    began = perf_counter()
+    body = reply.model_dump_json(exclude_none=True)
+    encode_s = perf_counter() - began
+    request.app.state.metrics.stage_seconds.labels("encode").observe(encode_s)
+    timings = {**reply.timings_s.model_dump(), "encode": round(encode_s, 6)}
+    request.state.log_fields = {
+        "images": len(reply.images),
+        "batch_images": reply.batch.size,
+        **{f"{name}_s": value for name, value in timings.items() if name != "total"},
+    }
+    header = ", ".join(f"{name};dur={1000 * value:.3f}" for name, value in timings.items())
+    return Response(body, headers={"server-timing": header}, media_type="application/json")

@@ -1,0 +1,162 @@
+"""The shapes of what goes in and out over HTTP, as docs/http.md promises them."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from service.artifact.manifest import Manifest
+from service.detections import Detected, Wanted, classes_of
+from service.detector import Found
+from service.errors import InvalidRequest, ServiceError
+from service.http.problems import ProblemDetails, problem_from
+
+
+class DetectQuery(BaseModel):
+    """The query of /detect. A parameter that is not here is refused: it is a typing error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    score_threshold: float = Field(
+        0.5, ge=0, le=1, description="detections with a lower score are left out"
+    )
+    max_detections: int | None = Field(
+        None, ge=1, description="the most detections of an image, best first"
+    )
+    classes: list[str] = Field([], description="only detections of these classes; repeatable")
+    proposals: int = Field(10, ge=0, description="the most proposals of each level; 0 for none")
+    levels: list[str] = Field([], description="only proposals of these levels; repeatable")
+    timeout_s: float | None = Field(
+        None,
+        gt=0,
+        le=600,
+        description="seconds after which the request is given up, at most the server's FPN_TIMEOUT_S",
+    )
+
+    def wanted(self, manifest: Manifest) -> Wanted:
+        """What the caller wants. Raises InvalidRequest for a class or level that is not there."""
+        level_names = tuple(level.name for level in manifest.levels)
+        _check_known("classes", self.classes, manifest.classes)
+        _check_known("levels", self.levels, level_names)
+        return Wanted(
+            score_threshold=self.score_threshold,
+            max_detections=self.max_detections,
+            labels=classes_of(self.classes, manifest) if self.classes else None,
+            proposals=self.proposals,
+            levels=tuple(self.levels) or level_names,
+        )
+
+
+class ImageError(BaseModel):
+    """What stands in the place of an image that could not be answered."""
+
+    error: ProblemDetails
+
+
+class ServedModel(BaseModel):
+    """Which model answered."""
+
+    name: str
+    version: str
+
+
+class Timings(BaseModel):
+    """Seconds. Of several images the slowest counts; total is from the first byte to the reply."""
+
+    decode: float
+    queue: float
+    inference: float
+    total: float
+
+
+class Batch(BaseModel):
+    """A batch that images of the request ran in, perhaps with those of other requests."""
+
+    size: int = Field(description="images that ran together")
+    bucket: tuple[int, int] = Field(description="height and width of their frame")
+
+
+class Batches(Batch):
+    """The batch of the first image, and in `others` any more that the request's images ran in."""
+
+    others: list[Batch] = []
+
+
+class DetectResponse(BaseModel):
+    """The answer of /detect; `images` has one entry for each image, in the order they came."""
+
+    model: ServedModel
+    images: list[Detected | ImageError]
+    timings_s: Timings
+    batch: Batches
+
+
+class WarmedBucket(BaseModel):
+    """A frame that has been run, and in which batch sizes."""
+
+    bucket: tuple[int, int]
+    batch_sizes: list[int]
+
+
+class ModelResponse(BaseModel):
+    """The answer of /model."""
+
+    manifest: Manifest
+    provider: str = Field(examples=["CUDAExecutionProvider"])
+    device: str = Field(examples=["cuda"])
+    placement: dict[str, dict[str, int]] = Field(
+        description="how many nodes of each operator every provider runs",
+        examples=[{"CUDAExecutionProvider": {"Conv": 74}, "CPUExecutionProvider": {"Shape": 8}}],
+    )
+    precision: str
+    max_batch: int
+    warmed: list[WarmedBucket]
+
+
+class Health(BaseModel):
+    """The answer of /livez and /readyz when all is well."""
+
+    status: Literal["ok"] = "ok"
+
+
+def detect_response(
+    outcomes: list[Found | ServiceError], manifest: Manifest, total_s: float
+) -> DetectResponse:
+    """The answer for `outcomes`. Raises the first error when there is nothing but errors."""
+    found = [outcome for outcome in outcomes if isinstance(outcome, Found)]
+    if not found:
+        raise next(outcome for outcome in outcomes if isinstance(outcome, ServiceError))
+    return DetectResponse(
+        model=ServedModel(name=manifest.name, version=manifest.version),
+        images=[_entry(outcome) for outcome in outcomes],
+        timings_s=Timings(
+            decode=_seconds(max(each.decode_s for each in found)),
+            queue=_seconds(max(each.queue_s for each in found)),
+            inference=_seconds(max(each.inference_s for each in found)),
+            total=_seconds(total_s),
+        ),
+        batch=_batches(found),
+    )
+
+
+def _entry(outcome: Found | ServiceError) -> Detected | ImageError:
+    if isinstance(outcome, Found):
+        return outcome.detected
+    return ImageError(error=problem_from(outcome))
+
+
+def _batches(found: list[Found]) -> Batches:
+    by_number = {
+        each.batch_number: Batch(size=each.batch_size, bucket=each.bucket) for each in found
+    }
+    first, *others = by_number.values()
+    return Batches(size=first.size, bucket=first.bucket, others=others)
+
+
+def _check_known(parameter: str, names: list[str], known: tuple[str, ...]) -> None:
+    for name in names:
+        if name not in known:
+            raise InvalidRequest(f"{parameter}: no {name!r}; known are {', '.join(known)}")
+
+
+def _seconds(value: float) -> Annotated[float, "rounded to microseconds"]:
+    return round(value, 6)

@@ -1,0 +1,111 @@
+"""Bytes of a photograph to upright RGB pixels.
+
+    bytes -> header (limits hold here) -> decoded -> upright -> RGB
+
+Decisions: EXIF orientation is applied; the first frame of an animation and the first page of a TIFF
+are taken; transparency is laid on white, as a page shows it; 16-bit gray is divided by 257;
+embedded colour profiles are ignored, as they are in training. A truncated file is refused, not
+filled with gray. `model/data/pictures.py` decodes alike for training.
+"""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from service.errors import InvalidImage, TooLarge, UnsupportedMediaType
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
+
+
+WHITE = (255, 255, 255, 255)
+
+
+SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
+
+
+# Modes whose values have no agreed range (float and 32-bit scientific TIFFs).
+WITHOUT_RANGE = {"I", "F"}
+
+
+# EXIF 2.32, table 4.6.4 A: how to turn stored pixels upright. 1, absent and unknown: as they are.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def decode_image(data: bytes, max_pixels: int) -> Image.Image:
+    """The photograph in `data`, upright, mode RGB. Raises as `load_frame`."""
+    image = open_image(data)
+    if image.width * image.height > max_pixels:
+        raise _too_many_pixels(f"{image.width} x {image.height}", max_pixels)
+    if image.mode in WITHOUT_RANGE:
+        raise UnsupportedMediaType(f"pixels of mode {image.mode} have no agreed range as colours")
+    try:
+        image.load()
+        orientation = _orientation(image)
+        return _turned(to_rgb(image), orientation)
+    except MemoryError:
+        raise
+    # Pillow's decoders raise whatever their parsers met: OSError, SyntaxError, struct.error, ...
+    except Exception as error:
+        raise InvalidImage(f"the {image.format} image is damaged or incomplete") from error
+
+
+def open_image(data: bytes) -> Image.Image:
+    """The picture in `data` with its header read and nothing decoded. Raises as `load_frame`."""
+    if not data:
+        raise InvalidImage("expected a picture, got 0 bytes")
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise TooLarge("the image has more pixels than can be read", reason="pixels") from error
+    except UnidentifiedImageError as error:
+        raise InvalidImage(f"expected a picture, one of {', '.join(FORMATS)}") from error
+    except Exception as error:  # as in decode_image
+        raise InvalidImage("the header of the image is damaged") from error
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The picture in mode RGB: 16-bit gray scaled to 8, transparency laid on white."""
+    if image.mode in SIXTEEN_BIT:
+        gray = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 -> 255, rounded
+        return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", rgba.size, WHITE), rgba).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def prepare_pillow() -> None:
+    """Loads Pillow's decoders, and drops its warnings in this process.
+
+    An odd file is its sender's affair, not the operator's; and where Pillow warns of too many
+    pixels, we refuse.
+    """
+    Image.init()
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+
+
+def _too_many_pixels(size: str, max_pixels: int) -> TooLarge:
+    return TooLarge(f"the image has {size} pixels; at most {max_pixels} are read", reason="pixels")
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1 when there is none, or none that can be read."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # as in decode_image: damaged EXIF is no reason to refuse the pixels
+        return 1
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    method = UPRIGHT.get(orientation)
+    return image if method is None else image.transpose(method)

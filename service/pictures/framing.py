@@ -1,0 +1,102 @@
+"""Upright RGB pixels to a frame that the model takes: resized, and placed in the bucket.
+
+Sizes are (height, width). A frame is uint8 [3, H, W], RGB, content top-left, the rest zero. The
+resize rule is that of docs/architecture.md; `model/` has it too (config/resize.py and
+data/transforms.py), and a contract test keeps the two alike.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from service.artifact.manifest import ResizeRule
+from service.pictures.decoding import decode_image
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A photograph as the model takes it.
+
+    Attributes:
+        pixels: uint8 [3, H, W] with (H, W) = `bucket`, RGB; content top-left, the rest zero.
+        content: (height, width) of the resized photograph inside the frame.
+        original: (height, width) of the upright photograph.
+        bucket: (height, width) of the frame.
+    """
+
+    pixels: NDArray[np.uint8]
+    content: Size
+    original: Size
+    bucket: Size
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What a model wants of its frames, and the most pixels that a photograph may have."""
+
+    rule: ResizeRule
+    buckets: Sequence[Size]
+    max_pixels: int
+
+
+def load_frame(data: bytes, framing: Framing) -> Frame:
+    """The photograph in `data`, upright, in RGB, resized and placed in its bucket.
+
+    Raises:
+        InvalidImage: no picture, or a damaged one.
+        UnsupportedMediaType: a picture whose pixels have no meaning as RGB.
+        TooLarge: more pixels than the limit; found in the header, before anything is decoded.
+    """
+    return frame_of(decode_image(data, framing.max_pixels), framing)
+
+
+def frame_of(image: Image.Image, framing: Framing) -> Frame:
+    """The upright RGB picture, resized and placed in its bucket."""
+    original = (image.height, image.width)
+    content = resized_size(original, framing.rule)
+    resized = resize(image, content, framing.rule)
+    bucket = choose_bucket(content, framing.buckets)
+    return Frame(place(resized, bucket), content, original, bucket)
+
+
+def resized_size(original: Size, rule: ResizeRule) -> Size:
+    """(height, width) that content of size `original` has in the frame."""
+    scale = min(rule.short_side / min(original), rule.max_side / max(original))
+    half = 0.5 if rule.rounding == "round" else 0.0
+    height, width = (max(1, math.floor(side * scale + half)) for side in original)
+    return height, width
+
+
+def resize(image: Image.Image, content: Size, rule: ResizeRule) -> Image.Image:
+    """The RGB picture at size `content`: Pillow's antialiased bilinear filter, or plain bilinear."""
+    height, width = content
+    if rule.interpolation == "pillow-bilinear":
+        return image.resize((width, height), Image.Resampling.BILINEAR)
+    # From output to input positions. In floats, because Pillow's transform drops the fractions of 8-bit pixels.
+    matrix = (image.width / width, 0.0, 0.0, 0.0, image.height / height, 0.0)
+    method, filtering = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    bands = [
+        b.convert("F").transform((width, height), method, matrix, filtering) for b in image.split()
+    ]
+    pixels = np.stack([np.asarray(band) for band in bands], axis=-1)
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
+
+
+def choose_bucket(content: Size, buckets: Sequence[Size]) -> Size:
+    """The smallest bucket, by area and then by order, that holds `content`."""
+    holding = [b for b in buckets if b[0] >= content[0] and b[1] >= content[1]]
+    assert holding, f"{content} fits no bucket: the manifest's check should have refused this model"
+    return min(holding, key=math.prod)
+
+
+def place(image: Image.Image, bucket: Size) -> NDArray[np.uint8]:
+    """uint8 [3, H, W] with (H, W) = `bucket`: the RGB picture top-left, the rest zero."""
+    frame = np.zeros((3, *bucket), np.uint8)
+    frame[:, : image.height, : image.width] = np.asarray(image).transpose(2, 0, 1)  # (h, w, 3)
+    return frame

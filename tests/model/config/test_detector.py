@@ -1,0 +1,226 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import model
+from model.config.detector import AnchorConfig, DetectorConfig, RpnConfig
+from model.config.files import ConfigError, from_mapping, load_config, to_mapping
+from model.config.resize import ResizeConfig
+from model.config.training import TrainConfig
+
+SHIPPED = sorted((Path(str(model.__file__)).parent / "recipes").rglob("*.toml"))
+DATA = {"root": "photos", "train_annotations": "train.json", "train_images": "images"}
+RUN: dict[str, Any] = {"name": "a run", "data": DATA}
+TOML = """
+name = "a run"
+[data]
+root = "photos"
+train_annotations = "train.json"
+train_images = "images"
+[schedule]
+steps = 20
+decay_steps = [10, 15]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(TOML)
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_every_shipped_configuration_loads(path: Path) -> None:
+    assert load_config(path).name
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_shipped_run_ends_after_its_last_decay(path: Path) -> None:
+    schedule = load_config(path).schedule
+    assert schedule.warmup_steps < schedule.decay_steps[0]
+    assert schedule.decay_steps[-1] < schedule.steps
+
+
+def test_the_defaults_are_the_papers() -> None:
+    config = from_mapping(TrainConfig, RUN, "test")
+    rpn, roi, schedule = config.model.rpn, config.model.roi, config.schedule
+    assert config.model.resize.short_side == 800
+    assert config.model.pyramid.channels == 256
+    assert config.model.anchors == AnchorConfig((32, 64, 128, 256, 512), (0.5, 1, 2))
+    assert (rpn.foreground_iou, rpn.background_iou, rpn.batch_per_image) == (0.7, 0.3, 256)
+    assert (rpn.post_nms_train, rpn.post_nms_test) == (2000, 1000)
+    assert (roi.resolution, roi.fc_channels, roi.batch_per_image) == (7, 1024, 512)
+    assert (roi.canonical_size, roi.canonical_level) == (224, 4)
+    assert (schedule.batch_size, schedule.learning_rate) == (16, 0.02)
+    assert (schedule.momentum, schedule.weight_decay, schedule.decay) == (0.9, 1e-4, 0.1)
+
+
+@pytest.mark.parametrize(("kind", "head"), [("c4", "fc"), ("c5", "conv5"), ("fpn", "conv5")])
+def test_c4_and_the_stage_that_follows_it_go_together(kind: str, head: str) -> None:
+    values = {"pyramid": {"kind": kind}, "roi": {"head": head}}
+    with pytest.raises(ConfigError, match=f"test: .*{kind}.*{head}"):
+        from_mapping(DetectorConfig, values, "test")
+
+
+def test_plain_values_give_the_configuration_back_through_json() -> None:
+    values = RUN | {"model": {"resize": {"short_side": 96, "max_side": 160}}, "seed": 4}
+    config = from_mapping(TrainConfig, values, "test")
+    again = from_mapping(TrainConfig, json.loads(json.dumps(to_mapping(config))), "test")
+    assert again == config
+
+
+def test_a_file_of_toml_and_of_json_say_the_same(file: Path) -> None:
+    config = load_config(file)
+    other = file.with_suffix(".json")
+    other.write_text(json.dumps(to_mapping(config)))
+    assert load_config(other) == config
+    assert config.schedule.decay_steps == (10, 15)
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"sede": 1}, "sede"),
+        ({"schedule": {"stepz": 1}}, "schedule.stepz"),
+        ({"model": {"rpn": {"nms": {"iou": 0.7}}}}, "model.rpn.nms"),
+    ],
+)
+def test_an_unknown_key_is_refused_by_its_dotted_name(values: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=f"^here: unknown key {key}$"):
+        from_mapping(TrainConfig, RUN | values, "here")
+
+
+@pytest.mark.parametrize(
+    ("values", "key", "got"),
+    [
+        ({"seed": True}, "seed", "True"),
+        ({"seed": -1}, "seed", "-1"),
+        ({"data": DATA | {"flip": 1}}, "data.flip", "1"),
+        ({"schedule": {"steps": "200"}}, "schedule.steps", "'200'"),
+        ({"schedule": {"steps": 0}}, "schedule.steps", "0"),
+        ({"schedule": {"learning_rate": float("inf")}}, "schedule.learning_rate", "inf"),
+        ({"schedule": 5}, "schedule", "5"),
+        ({"model": {"backbone": {"name": "vgg16"}}}, "model.backbone.name", "'vgg16'"),
+        ({"model": {"anchors": {"sizes": [8, 16, 0, 64, 128]}}}, "model.anchors.sizes.2", "0"),
+        ({"model": {"anchors": {"ratios": []}}}, "model.anchors.ratios", r"\[\]"),
+        ({"precision": "bfloat16"}, "precision", "'bfloat16'"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_key_and_what_came(
+    values: dict[str, Any], key: str, got: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^here: {key}: [^\n]*, got {got}$"):
+        from_mapping(TrainConfig, RUN | values, "here")
+
+
+def test_a_missing_key_is_refused_by_its_name() -> None:
+    with pytest.raises(ConfigError, match="data: "):
+        from_mapping(TrainConfig, {"name": "a run"}, "here")
+
+
+def test_all_faults_are_told_in_one_line() -> None:
+    with pytest.raises(ConfigError, match="seed: .*; here: unknown key x") as caught:
+        from_mapping(TrainConfig, RUN | {"x": 1, "seed": "a"}, "here")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"short_side": 400, "max_side": 300}, "short_side <= max_side"),
+        ({"short_side": 64, "max_side": 96, "buckets": [[100, 128]]}, "multiples of 32"),
+        ({"short_side": 64, "max_side": 96, "buckets": [[64, 96]]}, "no bucket holds"),
+        ({"short_side": 64, "max_side": 96, "buckets": [[96, 0]]}, "greater than or equal to 1"),
+    ],
+)
+def test_frames_that_inference_could_not_use_are_refused(
+    values: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        from_mapping(ResizeConfig, values, "here")
+
+
+def test_buckets_come_from_the_resize_rule_where_none_are_given() -> None:
+    assert ResizeConfig(short_side=64, max_side=96).buckets == ((64, 64), (64, 96), (96, 64))
+
+
+def test_background_may_not_overlap_more_than_foreground() -> None:
+    with pytest.raises(ConfigError, match="background_iou <= foreground_iou, got 0.8 and 0.7"):
+        from_mapping(RpnConfig, {"background_iou": 0.8}, "here")
+
+
+def test_decay_steps_that_do_not_rise_are_refused() -> None:
+    with pytest.raises(ConfigError, match="decay_steps must rise"):
+        from_mapping(TrainConfig, RUN | {"schedule": {"decay_steps": [20, 10]}}, "here")
+
+
+def test_an_override_wins_over_the_file(file: Path) -> None:
+    overrides = ("schedule.steps=7", "schedule.decay_steps=[3, 5]", "data.root=other photos")
+    config = load_config(file, (*overrides, "model.pyramid.channels = 8"))
+    assert (config.schedule.steps, config.schedule.decay_steps) == (7, (3, 5))
+    assert config.data.root == Path("other photos")
+    assert config.model == DetectorConfig(pyramid=config.model.pyramid)
+    assert config.model.pyramid.channels == 8
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("schedule.steps", "expected KEY=VALUE"),
+        ("schedule.steps.x=1", "steps is a value, not a table"),
+        ("schedule.stepz=1", "unknown key schedule.stepz"),
+        ("schedule.steps=many", "schedule.steps: .* got 'many'"),
+    ],
+)
+def test_an_override_that_cannot_be_applied_is_refused(
+    file: Path, override: str, reason: str
+) -> None:
+    with pytest.raises(ConfigError, match=reason):
+        load_config(file, (override,))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("run.toml", b"steps = = 1", "not valid toml"),
+        ("run.json", b"{", "not valid json"),
+        ("run.toml", b"\xff\xfe", "not valid toml"),
+        ("run.json", b"[1]", "expected a table of settings, got list"),
+    ],
+)
+def test_a_file_that_cannot_be_parsed_is_refused(
+    tmp_path: Path, name: str, content: bytes, reason: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError, match=f"{name}: {reason}"):
+        load_config(tmp_path / name, ("seed=1",))
+
+
+def test_a_missing_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent.toml: .*No such file"):
+        load_config(tmp_path / "absent.toml")
+
+
+def test_a_file_wins_over_its_base_key_by_key(file: Path) -> None:
+    middle, top = file.parent / "middle.toml", file.parent / "deep" / "top.toml"
+    middle.write_text('base = "run.toml"\n[schedule]\ndecay_steps = [5]\n')
+    top.parent.mkdir()
+    top.write_text('base = "../middle.toml"\nname = "other"\n[data]\nflip = false\n')
+    config, plain = load_config(top), load_config(file)
+    assert (config.name, config.data.flip) == ("other", False)
+    assert config.schedule.decay_steps == (5,)
+    assert config.schedule.steps == plain.schedule.steps
+    assert config.data.root == plain.data.root
+
+
+@pytest.mark.parametrize(
+    ("base", "message"),
+    [('"run.toml"', "leads back"), ("3", "path of a file"), ('"gone.toml"', "gone.toml: expected")],
+)
+def test_a_base_that_cannot_be_is_refused(file: Path, base: str, message: str) -> None:
+    file.write_text(f"base = {base}\n{TOML}")
+    with pytest.raises(ConfigError, match=message):
+        load_config(file)

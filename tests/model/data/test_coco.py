@@ -1,0 +1,277 @@
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from model.data.annotations import DataError
+from model.data.coco import CocoDataset
+from model.data.faults import Fault
+from tests.model.conftest import CocoFolder, noise
+from tests.places import SHARED
+
+DATA = SHARED / "data"
+
+Document = dict[str, Any]
+
+
+def test_boxes_are_corners_and_labels_follow_the_category_ids(folder: CocoFolder) -> None:
+    image_id = folder.add_image("a.png", (20, 45))
+    folder.add_box(image_id, [5, 3, 30, 10.5], category_id=7)
+    folder.add_box(image_id, [0, 0, 45, 20], category_id=3)
+    dataset = folder.read()
+    (record,) = dataset.records
+    assert dataset.class_names == ("cat", "dog")
+    assert dataset.category_ids == (3, 7)
+    assert record.boxes.dtype == np.float32
+    assert record.boxes.tolist() == [[5, 3, 35, 13.5], [0, 0, 45, 20]]
+    assert record.labels.tolist() == [1, 0]
+    assert (record.image_id, record.size) == (10, (20, 45))
+
+
+def test_loading_gives_the_picture_with_its_boxes_and_labels(folder: CocoFolder) -> None:
+    folder.add_image("a.png", (8, 12))
+    folder.add_box(folder.add_image("b.png", (20, 45), noise((20, 45), 1)), [5, 3, 30, 10])
+    image, boxes, labels = folder.read().load(1)
+    assert np.array_equal(np.asarray(image), np.asarray(noise((20, 45), 1)))
+    assert boxes.tolist() == [[5, 3, 35, 13]]
+    assert labels.tolist() == [0]
+
+
+def test_an_empty_picture_is_kept_with_empty_targets(folder: CocoFolder) -> None:
+    folder.add_image("a.png", (20, 45))
+    dataset = folder.read()
+    _, boxes, labels = dataset.load(0)
+    assert boxes.shape == (0, 4)
+    assert labels.shape == (0,)
+    assert dataset.report.images_without_boxes == 1
+
+
+def test_skip_empty_leaves_out_pictures_without_targets(folder: CocoFolder) -> None:
+    folder.add_image("empty.png", (20, 45))
+    folder.add_box(folder.add_image("crowd.png", (20, 45)), [1, 1, 9, 9], iscrowd=1)
+    folder.add_box(folder.add_image("one.png", (20, 45)), [1, 1, 9, 9])
+    dataset = folder.read(skip_empty=True)
+    assert [record.path.name for record in dataset.records] == ["one.png"]
+    assert [image["file_name"] for image in dataset.ground_truth["images"]] == ["one.png"]
+
+
+def test_crowds_are_in_the_ground_truth_and_no_targets(folder: CocoFolder) -> None:
+    image_id = folder.add_image("a.png", (20, 45))
+    folder.add_box(image_id, [1, 2, 9, 8], iscrowd=1)
+    folder.add_box(image_id, [3, 4, 5, 6], iscrowd=0)
+    dataset = folder.read()
+    assert dataset.records[0].boxes.tolist() == [[3, 4, 8, 10]]
+    assert [a["iscrowd"] for a in dataset.ground_truth["annotations"]] == [1, 0]
+    assert dataset.report.crowd_boxes == 1
+
+
+@pytest.mark.parametrize(
+    ("bbox", "fault", "clipped"),
+    [
+        ([-5, -2, 20, 12], Fault.CLIPPED, [0, 0, 15, 10]),
+        ([40, 15, 20, 12], Fault.CLIPPED, [40, 15, 45, 20]),
+        ([0, 0, 45, 20], None, [0, 0, 45, 20]),
+        ([5, 5, 0, 3], Fault.NO_AREA, None),
+        ([5, 5, 3, -1], Fault.NO_AREA, None),
+        ([float("nan"), 5, 3, 3], Fault.NO_AREA, None),
+        ([5, 5, float("inf"), 3], Fault.NO_AREA, None),
+        ([5, 5, 1e-12, 3], Fault.NO_AREA, None),
+        ([5, 5, 1e-20, 3], Fault.NO_AREA, None),
+        ([1e308, -1e308, 1e308, 1e308], Fault.NO_AREA, None),
+        ([-1e300, -1e300, 1e301, 1e301], Fault.CLIPPED, [0, 0, 45, 20]),
+        ([45, 5, 3, 3], Fault.OUTSIDE, None),
+        ([5, -9, 3, 8], Fault.OUTSIDE, None),
+    ],
+)
+def test_a_bad_box_is_clipped_or_skipped_and_counted(
+    folder: CocoFolder, bbox: list[float], fault: Fault | None, clipped: list[float] | None
+) -> None:
+    image_id = folder.add_image("a.png", (20, 45))
+    folder.add_box(image_id, bbox)
+    dataset = folder.read()
+    assert dataset.records[0].boxes.tolist() == ([] if clipped is None else [clipped])
+    assert dataset.report.faults == ({fault: ["annotation 1 of a.png"]} if fault else {})
+
+
+def test_scoring_uses_boxes_and_areas_as_the_file_gives_them(folder: CocoFolder) -> None:
+    image_id = folder.add_image("a.png", (20, 45))
+    folder.add_box(image_id, [-5, -2, 20, 12], area=77.5)
+    folder.add_box(image_id, [1, 1, 9, 8])
+    folder.add_box(image_id, [5, 5, 0, 3])
+    scored = folder.read().ground_truth["annotations"]
+    assert [a["bbox"] for a in scored] == [[-5, -2, 20, 12], [1, 1, 9, 8]]
+    assert [a["area"] for a in scored] == [77.5, 72]
+
+
+def test_pictures_that_are_missing_or_unreadable_are_skipped_and_logged_once_a_kind(
+    folder: CocoFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.add_image("good.png", (20, 45))
+    for name in ("a.png", "b.png", "c.png", "d.png"):
+        folder.add_box(folder.add_image(name, (8, 9)), [1, 1, 5, 5])
+        (folder.root / name).unlink()
+    folder.add_image("broken.png", (8, 9))
+    (folder.root / "broken.png").write_bytes(b"\x89PNG\r\n")
+    with caplog.at_level(logging.WARNING):
+        dataset = folder.read()
+    assert [record.path.name for record in dataset.records] == ["good.png"]
+    assert not dataset.ground_truth["annotations"]
+    messages = [record.getMessage().removeprefix(f"{folder.json}: ") for record in caplog.records]
+    assert messages == [
+        "pictures missing (skipped): 4: a.png, b.png, c.png, ...",
+        "pictures unreadable (skipped): 1: broken.png",
+    ]
+
+
+def test_the_report_prints_its_counts_and_faults(folder: CocoFolder) -> None:
+    image_id = folder.add_image("a.png", (20, 45))
+    folder.add_box(image_id, [40, 15, 20, 12])
+    folder.add_image("b.png", (20, 45))
+    assert str(folder.read().report) == (
+        "2 images (1 without boxes), 1 boxes, 0 crowd boxes\n"
+        "boxes partly outside their picture (clipped): 1: annotation 1 of a.png"
+    )
+
+
+def test_a_size_that_is_not_the_upright_pictures_is_refused(folder: CocoFolder) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    folder.add_image("turned.png", (20, 45))
+    noise((20, 45)).save(folder.root / "turned.png", exif=exif)
+    with pytest.raises(DataError, match=r"turned\.png \(json \(20, 45\), picture \(45, 20\)\)"):
+        folder.read()
+
+
+def _repeat(section: str, **changes: object) -> Callable[[Document], None]:
+    return lambda document: document[section].append(document[section][0] | changes)
+
+
+def _change(section: str, **changes: object) -> Callable[[Document], None]:
+    return lambda document: document[section][0].update(changes)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (_repeat("images", file_name="b.png"), "images share an id: 1: 10"),
+        (_repeat("images", id=11), r"images share a file_name: 1: 'a\.png'"),
+        (_repeat("annotations"), "annotations share an id: 1: 1"),
+        (_repeat("categories", name="cow"), "categories share an id: 1: 7"),
+        (_repeat("categories", id=8), "categories share a name: 1: 'dog'"),
+        (_change("annotations", image_id=99), r"unknown images: 1: annotation 1 \(image_id 99\)"),
+        (
+            _change("annotations", category_id=5),
+            r"unknown categories: 1: annotation 1 of a\.png \(category_id 5\)",
+        ),
+        (_change("annotations", bbox=[1, 2, 3]), r"annotations\.0\.bbox\.3"),
+        (_change("annotations", bbox=[1, 2, 3, "4"]), r"annotations\.0\.bbox\.3"),
+        (_change("images", width="45"), r"images\.0\.width"),
+        (_change("images", height=0), r"images\.0\.height"),
+        (lambda document: document.pop("categories"), r"categories \(Field required\)"),
+        (lambda document: document["images"][0].pop("id"), r"images\.0\.id \(Field required\)"),
+    ],
+)
+def test_a_file_that_does_not_fit_together_is_refused(
+    folder: CocoFolder, spoil: Callable[[Document], None], message: str
+) -> None:
+    folder.add_box(folder.add_image("a.png", (20, 45)), [1, 1, 5, 5])
+    spoil(folder.document)
+    with pytest.raises(DataError, match=message):
+        folder.read()
+
+
+def test_a_refusal_names_ten_offenders_and_counts_all(folder: CocoFolder) -> None:
+    image_id = folder.add_image("a.png", (20, 45))
+    for _ in range(12):
+        folder.add_box(image_id, [1, 1, 5, 5], category_id=99)
+    with pytest.raises(DataError) as refusal:
+        folder.read()
+    message = str(refusal.value)
+    assert "unknown categories: 12: annotation 1 of a.png (category_id 99), " in message
+    assert message.endswith("annotation 10 of a.png (category_id 99), ...")
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2", "[]", '{"images": []}', "\x00\xff"])
+def test_a_file_that_is_no_coco_json_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "instances.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(DataError, match=r"instances\.json: not a COCO file"):
+        CocoDataset.read(path, tmp_path)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.json: cannot be read: No such file"):
+        CocoDataset.read(tmp_path / "none.json", tmp_path)
+
+
+def test_a_set_of_which_no_picture_can_be_used_is_refused(folder: CocoFolder) -> None:
+    folder.add_image("a.png", (20, 45))
+    (folder.root / "a.png").unlink()
+    with pytest.raises(DataError, match="2 categories, and of 1 images 0 that can be used"):
+        folder.read()
+
+
+def test_a_set_without_categories_is_refused(folder: CocoFolder) -> None:
+    folder.add_image("a.png", (20, 45))
+    folder.document["categories"] = []
+    with pytest.raises(DataError, match="0 categories"):
+        folder.read()
+
+
+def test_a_picture_that_cannot_be_decoded_is_refused_when_it_is_loaded(folder: CocoFolder) -> None:
+    folder.add_image("a.jpg", (60, 90))
+    path = folder.root / "a.jpg"
+    path.write_bytes(path.read_bytes()[:2000])
+    dataset = folder.read()
+    with pytest.raises(DataError, match=r"cannot be decoded: .*a\.jpg"):
+        dataset.load(0)
+
+
+def test_verifying_skips_and_counts_a_picture_that_cannot_be_decoded(folder: CocoFolder) -> None:
+    for name in ("a.jpg", "b.jpg", "c.jpg"):
+        folder.add_box(folder.add_image(name, (60, 90)), [5, 3, 30, 10])
+    path = folder.root / "b.jpg"
+    path.write_bytes(path.read_bytes()[:2000])
+    dataset = folder.read(verify=True)
+    assert [record.path.name for record in dataset.records] == ["a.jpg", "c.jpg"]
+    assert dataset.report.faults == {Fault.UNREADABLE: ["b.jpg"]}
+    assert [entry["file_name"] for entry in dataset.ground_truth["images"]] == ["a.jpg", "c.jpg"]
+
+
+def test_the_digest_tells_data_sets_apart_by_what_training_sees(folder: CocoFolder) -> None:
+    folder.add_box(folder.add_image("a.png", (20, 45)), [5, 3, 30, 10])
+    before = folder.read().digest
+    assert folder.read().digest == before
+    folder.document["annotations"][0]["bbox"][0] = 6
+    assert folder.read().digest != before
+    folder.document["annotations"][0]["bbox"][0] = 5
+    folder.add_image("b.png", (20, 45))
+    assert folder.read().digest != before
+
+
+def test_a_picture_that_changed_since_is_refused_when_it_is_loaded(folder: CocoFolder) -> None:
+    folder.add_image("a.png", (20, 45))
+    dataset = folder.read()
+    noise((45, 20)).save(folder.root / "a.png")
+    with pytest.raises(DataError, match=r"a\.png: decoded to .*\(45, 20\).*\(20, 45\)"):
+        dataset.load(0)
+
+
+@pytest.mark.parametrize(
+    "split", ["voc-mini/train", "voc-mini/val", "bccd/train_clean", "aquarium/test"]
+)
+def test_the_shared_sets_load_whole(split: str) -> None:
+    name, part = split.split("/")
+    annotations = DATA / name / "annotations" / f"instances_{part}.json"
+    if not annotations.exists():
+        pytest.skip(f"no {annotations}: the shared data sets are not here")
+    dataset = CocoDataset.read(annotations, DATA / name / "images")
+    document = json.loads(annotations.read_bytes())
+    assert len(dataset) == len(document["images"])
+    boxes = dataset.report.boxes + dataset.report.crowd_boxes
+    assert boxes == len(document["annotations"])

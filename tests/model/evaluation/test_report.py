@@ -1,0 +1,88 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from model.data.coco import CocoDataset
+from model.evaluation.evaluation import Evaluation, evaluation, evaluation_at_scales
+from model.evaluation.feeding import Loading
+from model.evaluation.plots import save_bars, save_curves
+from model.evaluation.report import write_report
+from tests.model.colours import ColourDetector
+from tests.model.conftest import CocoFolder
+
+LOADING = Loading(batch_size=2)
+PLOTS = {"precision_recall.png", "precision_recall_by_class.png", "ap_by_class.png"}
+
+
+def written(folder: Path, dataset: CocoDataset, found: Evaluation) -> tuple[str, set[str]]:
+    """The page, and the names of the files beside it."""
+    folder.mkdir()
+    write_report(folder, "a title", dataset.report, found)
+    names = {path.name for path in folder.iterdir()}
+    return (folder / "report.md").read_text(), names - {"report.md"}
+
+
+def test_a_report_has_tables_and_shows_every_plot_beside_it(
+    coloured: CocoFolder, tmp_path: Path
+) -> None:
+    coloured.document["categories"].append({"id": 9, "name": "a|b"})  # of which there is none
+    dataset = coloured.read()
+    detector = ColourDetector(class_names=("red", "green", "a|b"))
+    found = evaluation(detector, dataset, LOADING, proposals=True)
+    page, plots = written(tmp_path / "report", dataset, found)
+    assert plots == PLOTS | {"average_recall.png"}
+    assert all(f"({name})" in page for name in plots)
+    assert page.startswith("# a title\n\n7 images (1 without boxes)")
+    assert f"| detections | {100 * found.metrics.AP:.1f} |" in page
+    assert "| red | " in page
+    assert r"| a\|b | - | - | 0 |" in page
+    assert "| P5 | " in page
+
+
+def test_a_report_of_scales_has_their_table(coloured: CocoFolder, tmp_path: Path) -> None:
+    dataset = coloured.read()
+    found = evaluation_at_scales(ColourDetector(), dataset, (64, 192), LOADING)
+    page, plots = written(tmp_path / "report", dataset, found)
+    assert plots == PLOTS
+    assert "| 64 + 192 | " in page
+
+
+def test_a_data_set_without_boxes_has_a_report_without_plots(
+    folder: CocoFolder, tmp_path: Path
+) -> None:
+    folder.document["categories"] = [{"id": 4, "name": "red"}, {"id": 2, "name": "green"}]
+    folder.add_image("a.png", (40, 60))
+    dataset = folder.read()
+    page, plots = written(
+        tmp_path / "report", dataset, evaluation(ColourDetector(), dataset, LOADING)
+    )
+    assert plots == set()
+    assert "| detections | - |" in page
+
+
+def drawn(path: Path) -> bool:
+    """Whether there is colour in the picture, and so a curve or bar and not only axes."""
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return bool((pixels.max(axis=-1) - pixels.min(axis=-1) > 60).mean() > 1e-3)
+
+
+@pytest.mark.parametrize("panels", [1, 3, 6])
+def test_curves_are_drawn_whatever_their_titles_hold(panels: int, tmp_path: Path) -> None:
+    curve = np.linspace(1, 0, 101)
+    titles = {f"$number {n}_": {"all": curve, "small": curve * np.nan} for n in range(panels)}
+    save_curves(tmp_path / "curves.png", ("recall, %", "precision, %"), titles)
+    assert drawn(tmp_path / "curves.png")
+
+
+def test_bars_are_drawn_with_gaps_for_what_is_not_there(tmp_path: Path) -> None:
+    rows = {"a $": {"AP": 0.5}, "b $": {"AP": np.nan, "AP50": 0.75}}
+    save_bars(tmp_path / "bars.png", "title", rows)
+    assert drawn(tmp_path / "bars.png")
+
+
+def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one.png", "two.png"):
+        save_bars(tmp_path / name, "title", {"row": {"AP": 0.5}})
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

@@ -1,0 +1,228 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision.ops import box_iou
+
+from model.config.detector import RpnConfig
+from model.network.anchors import AnchorGrid, cell_anchors
+from model.network.proposals import (
+    NOTHING,
+    LevelProposals,
+    best_of_all_levels,
+    propose,
+    used_by_level,
+)
+from model.network.rpn import LevelPredictions, RpnHead
+
+RATIOS = (0.5, 1.0, 2.0)
+A = len(RATIOS)
+GRIDS = ((8, 14, (4, 4)), (4, 7, (8, 8)))  # rows, columns, strides: a frame of 32 x 56
+SIZES = torch.tensor([[32, 56], [27, 40], [32, 30]])
+ANCHORS = [
+    AnchorGrid(cell_anchors((size,), RATIOS), *grid)
+    for size, grid in zip((8.0, 16.0), GRIDS, strict=True)
+]
+CONFIG = RpnConfig(nms_iou=0.7, min_size=1e-3)
+
+
+def random_predictions(images: int = 3, seed: int = 0) -> list[LevelPredictions]:
+    generator = torch.Generator().manual_seed(seed)
+    return [
+        LevelPredictions(
+            torch.randn((images, grid.count), generator=generator),
+            0.3 * torch.randn((images, grid.count, 4), generator=generator),
+        )
+        for grid in ANCHORS
+    ]
+
+
+def planted(
+    boxes: dict[tuple[int, int], float], shifts: dict[int, list[float]] | None = None
+) -> list[LevelPredictions]:
+    """One image with the given logits at (level, anchor), all else far below; deltas of level 0."""
+    logits = [torch.full((1, grid.count), -50.0) for grid in ANCHORS]
+    deltas = [torch.zeros(1, grid.count, 4) for grid in ANCHORS]
+    for (level, index), logit in boxes.items():
+        logits[level][0, index] = logit
+    for index, shift in (shifts or {}).items():
+        deltas[0][0, index] = torch.tensor(shift)
+    return [LevelPredictions(*level) for level in zip(logits, deltas, strict=True)]
+
+
+def at(row: int, column: int, ratio: int, columns: int = GRIDS[0][1]) -> int:
+    """The place of an anchor among its level's."""
+    return (row * columns + column) * A + ratio
+
+
+@pytest.fixture
+def head() -> RpnHead:
+    torch.manual_seed(0)
+    return RpnHead(6, 6, A)
+
+
+def test_the_head_has_one_set_of_weights_for_all_levels(head: RpnHead) -> None:
+    shapes = {name: tuple(value.shape) for name, value in head.named_parameters()}
+    assert shapes == {
+        "conv.weight": (6, 6, 3, 3),
+        "conv.bias": (6,),
+        "logits.weight": (3, 6, 1, 1),
+        "logits.bias": (3,),
+        "deltas.weight": (12, 6, 1, 1),
+        "deltas.bias": (12,),
+    }
+    features = torch.randn(2, 6, 5, 9)
+    first, other, again = head((features, torch.randn(2, 6, 3, 4), features))
+    assert torch.equal(first.logits, again.logits)
+    assert torch.equal(first.deltas, again.deltas)
+    assert other.logits.shape == (2, 3 * 4 * A)
+    assert other.deltas.shape == (2, 3 * 4 * A, 4)
+
+
+def test_the_head_starts_at_small_weights_and_no_biases(head: RpnHead) -> None:
+    for name, value in head.named_parameters():
+        if name.endswith("bias"):
+            assert not value.any()
+    assert head.conv.weight.std().item() == pytest.approx(0.01, rel=0.2)
+
+
+def test_predictions_stand_in_the_order_of_the_anchors(head: RpnHead) -> None:
+    rows, columns, row, column, ratio = 5, 9, 3, 7, 2
+    features = torch.zeros(1, 6, rows, columns)
+    features[0, 1, row, column] = 1.0
+    with torch.no_grad():  # the 3x3 passes channel 1 through; anchor kind 2 alone listens to it
+        for layer in (head.conv, head.logits, head.deltas):
+            nn.init.zeros_(layer.weight)
+        head.conv.weight[1, 1, 1, 1] = 1.0
+        head.logits.weight[ratio, 1] = 5.0
+        head.deltas.weight[ratio * 4 : ratio * 4 + 4, 1, 0, 0] = torch.tensor([1.0, 2, 3, 4])
+    [level] = head((features,))
+    place = at(row, column, ratio, columns)
+    assert level.logits.nonzero().tolist() == [[0, place]]
+    assert level.deltas[0, place].tolist() == [1, 2, 3, 4]
+    assert level.deltas.count_nonzero() == 4
+
+
+def test_a_planted_prediction_comes_out_at_its_place() -> None:
+    place = at(5, 11, 1)  # the 8 x 8 anchor centred on (44, 20)
+    shift = [0.5, -0.25, math.log(1.5), 0.0]
+    found = propose(planted({(0, place): 9.0}, {place: shift}), ANCHORS, SIZES[:1], CONFIG, 4)
+    torch.testing.assert_close(found.boxes[0, 0, 0], torch.tensor([42.0, 14, 54, 22]))
+    assert found.logits[0, 0, 0] == 9
+    assert bool(found.valid[0, 0, 0])
+
+
+def test_every_level_gives_a_fixed_count_and_fills_up_what_it_lacks() -> None:
+    cells = ANCHORS[1].count  # 84; level 0 has 336
+    found = propose(random_predictions(), ANCHORS, SIZES, CONFIG, 100)
+    assert found.boxes.shape == (3, 2, 100, 4)
+    assert found.logits.shape == found.valid.shape == (3, 2, 100)
+    assert not found.valid[:, 1, cells:].any()
+    assert bool(found.valid[:, 0].any())
+    assert torch.equal(found.valid, found.logits > NOTHING)
+
+
+def test_only_the_best_of_a_level_are_candidates() -> None:
+    predictions = random_predictions()
+    found = propose(predictions, ANCHORS, SIZES, CONFIG, 10)
+    for level, each in enumerate(predictions):
+        best = each.logits.topk(10, dim=1).values
+        assert all(
+            set(found.logits[n, level][found.valid[n, level]].tolist()) <= set(best[n].tolist())
+            for n in range(3)
+        )
+        assert torch.equal(found.logits[:, level, 0], best[:, 0])
+
+
+def test_proposals_are_clipped_to_the_content_of_their_image() -> None:
+    found = propose(random_predictions(), ANCHORS, SIZES, CONFIG, 80)
+    for boxes, valid, (height, width) in zip(found.boxes, found.valid, SIZES, strict=True):
+        real = boxes[valid]
+        assert real.min() == 0
+        assert real[:, 2].max() == width
+        assert real[:, 3].max() == height
+        assert ((real[:, 2:] - real[:, :2]) >= CONFIG.min_size).all()
+
+
+def test_a_proposal_outside_the_content_is_none() -> None:
+    places = {(0, at(7, 13, 1)): 9.0, (0, at(2, 2, 1)): 8.0}  # centred on (52, 28) and (8, 8)
+    found = propose(planted(places), ANCHORS, torch.tensor([[20, 30]]), CONFIG, 2)
+    assert found.valid[0, 0].tolist() == [False, True]
+    assert not found.boxes[0, 0, 0].any()
+
+
+def test_levels_do_not_suppress_one_another() -> None:
+    # the anchors of 8 and 16 pixels on (16, 16); the larger is shrunk onto the smaller
+    predictions = planted({(0, at(4, 4, 1)): 5.0, (0, at(4, 4, 0)): 4.0, (1, at(2, 2, 1, 7)): 3.0})
+    predictions[1].deltas[0, at(2, 2, 1, 7), 2:] = math.log(0.5)
+    found = propose(predictions, ANCHORS, SIZES[:1], RpnConfig(nms_iou=0.5), 2)
+    assert torch.equal(found.boxes[0, 0, 0], found.boxes[0, 1, 0])
+    assert found.valid[0].tolist() == [[True, False], [True, True]]
+
+
+def test_what_survives_on_a_level_does_not_overlap_and_the_rest_does() -> None:
+    found = propose(random_predictions(), ANCHORS, SIZES, CONFIG, 80)
+    for image in range(3):
+        for level in range(2):
+            kept = found.boxes[image, level][found.valid[image, level]]
+            overlaps = box_iou(kept, kept).fill_diagonal_(0)
+            assert overlaps.max() <= CONFIG.nms_iou
+
+
+def test_a_batch_is_its_images_one_by_one() -> None:
+    predictions = random_predictions()
+    together = best_of_all_levels(propose(predictions, ANCHORS, SIZES, CONFIG, 50), 40)
+    for n in range(3):
+        alone = [LevelPredictions(p.logits[n : n + 1], p.deltas[n : n + 1]) for p in predictions]
+        single = best_of_all_levels(propose(alone, ANCHORS, SIZES[n : n + 1], CONFIG, 50), 40)
+        for one, of_many in zip(single, together, strict=True):
+            assert torch.equal(one[0], of_many[n])
+
+
+def by_hand() -> LevelProposals:
+    """Two levels of three: logits 5, -, 1 and 4, 3, 2, of boxes that tell where they stood."""
+    logits = torch.tensor([[[5.0, NOTHING, 1.0], [4.0, 3.0, 2.0]]])
+    boxes = torch.arange(24.0).reshape(1, 2, 3, 4)
+    return LevelProposals(boxes, logits, logits > NOTHING)
+
+
+def test_the_best_of_all_levels_are_the_best_whatever_their_level() -> None:
+    best = best_of_all_levels(by_hand(), 3)
+    assert best.logits.tolist() == [[5, 4, 3]]
+    assert best.order.tolist() == [[0, 3, 4]]
+    assert best.boxes[0, :, 0].tolist() == [0, 12, 16]
+    assert best.valid.all()
+
+
+@pytest.mark.parametrize("count", [6, 1000])
+def test_asking_for_more_proposals_than_there_are_gives_them_all(count: int) -> None:
+    best = best_of_all_levels(by_hand(), count)
+    assert best.logits.tolist() == [[5, 4, 3, 2, 1, NOTHING]]
+    assert best.valid.tolist() == [[True] * 5 + [False]]
+
+
+def test_the_used_proposals_of_a_level_are_exactly_its_share() -> None:
+    used = used_by_level(by_hand(), best_of_all_levels(by_hand(), 4))
+    assert used.logits.tolist() == [[[5, NOTHING, NOTHING], [4, 3, 2]]]
+    assert used.valid.tolist() == [[[True, False, False], [True] * 3]]
+    assert used.boxes[0, :, :, 0].tolist() == [[0, 0, 0], [12, 16, 20]]
+    fewer = used_by_level(by_hand(), best_of_all_levels(by_hand(), 2))
+    assert fewer.logits.tolist() == [[[5, NOTHING], [4, NOTHING]]]
+
+
+def used_set(boxes: Tensor, valid: Tensor) -> set[tuple[float, ...]]:
+    return {tuple(box) for box in boxes[valid].tolist()}
+
+
+def test_the_used_proposals_of_all_levels_together_are_those_that_feed_the_second_stage() -> None:
+    by_level = propose(random_predictions(), ANCHORS, SIZES, CONFIG, 50)
+    best = best_of_all_levels(by_level, 30)
+    used = used_by_level(by_level, best)
+    assert used.boxes.shape == (3, 2, 30, 4)
+    for n in range(3):
+        assert used_set(used.boxes[n], used.valid[n]) == used_set(best.boxes[n], best.valid[n])
+        assert used.valid[n].sum() == 30
+        for level in range(2):
+            logits = used.logits[n, level].tolist()
+            assert logits == sorted(logits, reverse=True)

@@ -1,0 +1,83 @@
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.artifact.manifest import Manifest, read_manifest
+from service.errors import InvalidModel
+from service.pictures.framing import choose_bucket, resized_size
+from tests.service.tiny_model import MANIFEST
+
+
+def changed(**changes: Any) -> str:
+    return json.dumps({**copy.deepcopy(MANIFEST), **changes})
+
+
+def test_a_manifest_comes_back_as_it_was_written() -> None:
+    manifest = read_manifest(json.dumps(MANIFEST))
+    assert json.loads(manifest.model_dump_json(by_alias=True)) == MANIFEST
+
+
+def test_a_newer_schema_says_to_upgrade_the_server() -> None:
+    with pytest.raises(InvalidModel, match="reads manifest schema 2, got 3: upgrade the server"):
+        read_manifest(changed(schema=3))
+
+
+@pytest.mark.parametrize("schema", [0, "1", None, []])
+def test_any_other_schema_says_to_export_again(schema: object) -> None:
+    with pytest.raises(InvalidModel, match="export the model again"):
+        read_manifest(changed(schema=schema))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "7", "{}"])
+def test_what_is_no_manifest_is_refused(text: str) -> None:
+    with pytest.raises(InvalidModel, match="not a JSON object with a schema number"):
+        read_manifest(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"novelty": 1}, "novelty"),
+        ({"classes": []}, "classes"),
+        ({"classes": ["cat", "cat"]}, "class cat is there twice"),
+        ({"classes": ["cat", ""]}, "classes.1"),
+        ({"classes": "cat"}, "classes"),
+        ({"precision": "int4"}, "precision"),
+        ({"max_detections": "100"}, "max_detections"),
+        ({"buckets": [[32, 70], [96, 32]]}, r"bucket \[32, 70\]: expected multiples of 32"),
+        ({"buckets": [[32, 96]]}, "no bucket holds an image of 80 x 32"),
+        ({"buckets": [[64, 64], [96, 32]]}, "no bucket holds an image of 32 x 80"),
+        ({"buckets": [[96, 96], [96, 96]]}, "is there twice"),
+        ({"levels": [{"name": "P3", "stride": 4}]}, "level P3 with stride 4"),
+        ({"levels": [{"name": "P2", "stride": 5}]}, "level P2 with stride 5"),
+        ({"thresholds": {"score": 1.5, "nms": 0.5, "proposal_nms": 0.7}}, "thresholds.score"),
+    ],
+)
+def test_what_is_not_understood_is_refused_and_named(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidModel, match=said):
+        read_manifest(changed(**changes))
+
+
+def test_a_missing_key_is_named() -> None:
+    rest = {key: value for key, value in MANIFEST.items() if key != "resize"}
+    with pytest.raises(InvalidModel, match=r"resize: Field required"):
+        read_manifest(json.dumps(rest))
+
+
+def test_a_rule_whose_sides_are_swapped_is_refused() -> None:
+    rule = {**MANIFEST["resize"], "short_side": 90}
+    with pytest.raises(InvalidModel, match="short_side 90 is more than max_side 80"):
+        read_manifest(changed(resize=rule))
+
+
+@given(st.tuples(st.integers(1, 5000), st.integers(1, 5000)))
+def test_a_checked_manifest_has_a_bucket_for_every_photograph(original: tuple[int, int]) -> None:
+    manifest = Manifest.model_validate(MANIFEST, strict=False)
+    content = resized_size(original, manifest.resize)
+    bucket = choose_bucket(content, manifest.buckets)
+    assert bucket[0] >= content[0]
+    assert bucket[1] >= content[1]

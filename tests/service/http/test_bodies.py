@@ -1,0 +1,193 @@
+import asyncio
+import base64
+import json
+from collections.abc import Iterable
+from math import inf
+
+import pytest
+from fastapi.exceptions import RequestValidationError
+from starlette.requests import Request
+from starlette.types import Message
+
+from service.detector import Picture
+from service.errors import (
+    ClientGone,
+    DeadlineExceeded,
+    InvalidImage,
+    InvalidRequest,
+    ServiceError,
+    TooLarge,
+    UnsupportedMediaType,
+)
+from service.http.bodies import MOST_OTHER_PARTS, BodyLimits, read_pictures
+
+pytestmark = pytest.mark.anyio
+
+LIMITS = BodyLimits(max_bytes=2000, max_images=3)
+MULTIPART = "multipart/form-data; boundary=XX"
+
+
+class Sender:
+    """The client's side of a request: sends `chunks`, then does what `ending` says."""
+
+    def __init__(self, chunks: Iterable[bytes], ending: str = "end") -> None:
+        self.chunks = list(chunks)
+        self.ending = ending
+        self.read = 0
+
+    async def receive(self) -> Message:
+        if self.read < len(self.chunks):
+            self.read += 1
+            return {"type": "http.request", "body": self.chunks[self.read - 1], "more_body": True}
+        if self.ending == "hang":
+            await asyncio.Event().wait()
+        if self.ending == "gone":
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+
+def request(sender: Sender, **headers: str) -> Request:
+    raw = [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()]
+    return Request({"type": "http", "method": "POST", "headers": raw}, sender.receive)
+
+
+async def read(content_type: str, *chunks: bytes, **headers: str) -> list[Picture]:
+    return await read_pictures(
+        request(Sender(chunks), content_type=content_type, **headers), LIMITS, inf
+    )
+
+
+def part(name: str, content: bytes, extra: str = '; filename="x.jpg"') -> bytes:
+    header = f'--XX\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'
+    return header.encode() + content + b"\r\n"
+
+
+END = b"--XX--\r\n"
+
+
+def json_of(*contents: str) -> bytes:
+    return json.dumps({"images": [{"content": content} for content in contents]}).encode()
+
+
+async def test_a_raw_body_is_the_picture() -> None:
+    assert await read("image/jpeg", b"ab", b"cd") == [b"abcd"]
+    assert await read("Image/PNG; x=y", b"ab") == [b"ab"]
+    assert await read("application/octet-stream", b"ab") == [b"ab"]
+
+
+async def test_parts_called_images_are_the_pictures_in_order_and_others_are_ignored() -> None:
+    body = part("images", b"one") + part("note", b"hello", "") + part("images", b"\0\r\n\xff") + END
+    assert await read(MULTIPART, body) == [b"one", b"\0\r\n\xff"]
+
+
+@pytest.mark.parametrize(("name", "reason"), [("images", "images"), ("note", "parts")])
+async def test_a_body_of_very_many_parts_is_refused_before_all_are_parsed(
+    name: str, reason: str
+) -> None:
+    cut_off = part(name, b"") * (MOST_OTHER_PARTS + 2)  # without an end: to parse it all would fail
+    with pytest.raises(TooLarge) as caught:
+        await read_pictures(
+            request(Sender([cut_off]), content_type=MULTIPART), BodyLimits(10**5, 3), inf
+        )
+    assert caught.value.reason == reason
+
+
+async def test_a_part_needs_no_file_name() -> None:
+    assert await read(MULTIPART, part("images", b"one", "") + END) == [b"one"]
+
+
+async def test_an_empty_part_is_a_picture_of_no_bytes() -> None:
+    assert await read(MULTIPART, part("images", b"") + END) == [b""]
+
+
+async def test_json_holds_pictures_in_base64_and_line_ends_do_not_matter() -> None:
+    one = base64.encodebytes(b"\0" * 100).decode()
+    assert await read("application/json; charset=utf-8", json_of(one, "YWI=")) == [
+        b"\0" * 100,
+        b"ab",
+    ]
+
+
+@pytest.mark.parametrize("content", ["YQ", "!!!!", "é", "YWI=YWI=", "data:image/png;base64,YWI="])
+async def test_what_is_not_base64_fails_in_its_own_place(content: str) -> None:
+    bad, good = await read("application/json", json_of(content, "YWI="))
+    assert isinstance(bad, InvalidImage)
+    assert good == b"ab"
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b"{", ("body",)),
+        (b"[]", ("body",)),
+        (b'{"images": "x"}', ("body", "images")),
+        (b'{"images": [{}]}', ("body", "images", 0, "content")),
+        (b'{"images": [{"content": 7}]}', ("body", "images", 0, "content")),
+    ],
+)
+async def test_json_of_another_shape_says_where(body: bytes, where: tuple[object, ...]) -> None:
+    with pytest.raises(RequestValidationError) as caught:
+        await read("application/json", body)
+    assert caught.value.errors()[0]["loc"] == where
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "error"),
+    [
+        ("image/png", b"", InvalidRequest),
+        (MULTIPART, b"", InvalidRequest),
+        (MULTIPART, part("photos", b"x") + END, InvalidRequest),
+        (MULTIPART, part("images", b"x"), InvalidRequest),  # no end
+        (MULTIPART, b"nonsense", InvalidRequest),
+        ("multipart/form-data", part("images", b"x") + END, InvalidRequest),  # no boundary
+        ("application/json", b'{"images": []}', InvalidRequest),
+        ("", b"x", UnsupportedMediaType),
+        ("text/plain", b"x", UnsupportedMediaType),
+        ("application/x-www-form-urlencoded", b"x", UnsupportedMediaType),
+        ("application/json", json_of("", "", "", ""), TooLarge),
+        (MULTIPART, part("images", b"x") * 4 + END, TooLarge),
+    ],
+)
+async def test_what_is_not_taken_says_so(
+    content_type: str, body: bytes, error: type[ServiceError]
+) -> None:
+    with pytest.raises(error):
+        await read(content_type, body)
+
+
+async def test_a_compressed_body_is_not_taken() -> None:
+    with pytest.raises(UnsupportedMediaType, match="gzip"):
+        await read("image/png", b"x", content_encoding="gzip")
+
+
+async def test_a_declared_size_over_the_limit_is_refused_unread() -> None:
+    sender = Sender([b"x"])
+    with pytest.raises(TooLarge):
+        await read_pictures(
+            request(sender, content_type="image/png", content_length="2001"), LIMITS, inf
+        )
+    assert sender.read == 0
+
+
+async def test_a_body_without_a_size_is_read_to_the_limit_and_no_further() -> None:
+    sender = Sender([b"x" * 1000] * 50)
+    with pytest.raises(TooLarge):
+        await read_pictures(request(sender, content_type="image/png"), LIMITS, inf)
+    assert sender.read == 3
+
+
+async def test_exactly_the_limit_is_taken() -> None:
+    assert await read("image/png", b"x" * 2000, content_length="2000") == [b"x" * 2000]
+
+
+async def test_the_deadline_counts_while_the_body_is_on_its_way() -> None:
+    soon = asyncio.get_running_loop().time() + 0.01
+    sender = Sender([b"x"], ending="hang")
+    with pytest.raises(DeadlineExceeded, match="when 1 bytes"):
+        await read_pictures(request(sender, content_type="image/png"), LIMITS, soon)
+
+
+async def test_a_client_that_goes_away_while_it_sends_is_gone() -> None:
+    sender = Sender([b"x"], ending="gone")
+    with pytest.raises(ClientGone):
+        await read_pictures(request(sender, content_type="image/png"), LIMITS, inf)
