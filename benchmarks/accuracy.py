@@ -21,8 +21,8 @@ from typing import Any, get_args
 import numpy as np
 from tqdm import tqdm
 
-from model.data.annotations import DataError
 from model.data.coco import CocoDataset, Record
+from model.data.faults import DataError
 from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
 from model.evaluation.results import category_ids
 from service.artifact.tensors import Outputs

@@ -37,8 +37,8 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 from model.config.detector import DetectorConfig
 from model.config.files import ConfigError, load_config
 from model.config.training import TrainConfig
-from model.data.annotations import DataError
 from model.data.coco import CocoDataset
+from model.data.faults import DataError
 from model.network.detector import Detector
 from model.network.pretrained import WeightsError
 from model.training.batches import Batch, TrainingSet, training_loader

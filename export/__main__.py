@@ -12,7 +12,8 @@ from export.manifest import Provenance
 from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
 from export.precision.accuracy import AccuracyError
-from model.data.annotations import DataError, reason
+from model.data.annotations import reason
+from model.data.faults import DataError
 from model.network.checkpoint import CheckpointError, add_test_settings, load_detector
 
 # What is wrong with the input, not with the artifact.

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from model.config.resize import ResizeConfig, choose_bucket, resized_size
-from model.data.annotations import DataError
 from model.data.coco import CocoDataset
-from model.data.pictures import UnreadableImage, read_image
+from model.data.faults import DataError
+from model.data.pictures import read_image
 from model.data.transforms import letterbox, resize_image
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
@@ -65,10 +65,7 @@ def framed(paths: Sequence[Path], resize: ResizeConfig) -> Iterator[tuple[Tensor
         DataError: it cannot be decoded.
     """
     for path in paths:
-        try:
-            image = read_image(path)
-        except UnreadableImage as error:
-            raise DataError(f"a photograph cannot be decoded: {error}") from error
+        image = read_image(path)
         size = resized_size(
             (image.height, image.width), resize.short_side, resize.max_side, resize.rounding
         )

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import torch
 
-from model.data.annotations import DataError, reason
+from model.data.annotations import reason
 from model.data.coco import CocoDataset
+from model.data.faults import DataError
 from model.evaluation.evaluation import Evaluation, evaluation, evaluation_at_scales
 from model.evaluation.feeding import Loading
 from model.evaluation.report import PAGE, write_report

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
-from model.data.annotations import DataError, reason
+from model.data.annotations import reason
 from model.data.coco import CocoDataset
+from model.data.faults import DataError
 from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import propose_all, recall
 from model.evaluation.tables import text_table

@@ -19,7 +19,8 @@ import torch
 
 from model.config.files import ConfigError, load_config
 from model.config.training import StageName, TrainConfig
-from model.data.annotations import DataError, reason
+from model.data.annotations import reason
+from model.data.faults import DataError
 from model.network.checkpoint import CheckpointError
 from model.network.pretrained import WeightsError
 from model.training.dry_run import describe

@@ -5,17 +5,12 @@ parts do not fit together is refused, by the table in `model/data/coco.py`.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-# How many offenders an error names before it only counts them.
-_NAMED = 10
-
-
-class DataError(ValueError):
-    """A data set that cannot be trusted, or a picture of it that cannot be decoded."""
+from model.data.faults import DataError, offended, refuse
 
 
 def reason(error: Exception) -> str:
@@ -78,8 +73,8 @@ def read_document(path: Path) -> Document:
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        faults = [".".join(map(str, e["loc"])) + f" ({e['msg']})" for e in error.errors()]
-        raise DataError(f"{path}: not a COCO file: {some(faults, _NAMED)}") from error
+        wrong = [".".join(map(str, e["loc"])) + f" ({e['msg']})" for e in error.errors()]
+        raise DataError(offended(f"{path}: not a COCO file", wrong)) from error
     images, annotations, categories = document.images, document.annotations, document.categories
     _refuse_repeated(f"{path}: images share an id", (image.id for image in images))
     _refuse_repeated(f"{path}: images share a file_name", (image.file_name for image in images))
@@ -106,14 +101,3 @@ def _refuse_strays(path: Path, document: Document) -> None:
             no_category.append(f"{of} (category_id {annotation.category_id})")
     refuse(f"{path}: annotations of unknown images", no_image)
     refuse(f"{path}: annotations of unknown categories", no_category)
-
-
-def refuse(what: str, offenders: Sequence[str]) -> None:
-    """Raise a DataError that names the first of the offenders, if there are any."""
-    if offenders:
-        raise DataError(f"{what}: {some(offenders, _NAMED)}")
-
-
-def some(names: Sequence[str], limit: int) -> str:
-    """Return the count and the first names, as `12: a, b, c, ...`."""
-    return f"{len(names)}: {', '.join(names[:limit])}{', ...' if len(names) > limit else ''}"

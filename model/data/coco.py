@@ -39,15 +39,8 @@ from PIL import Image
 from torch import Tensor
 
 from model.config.resize import Size
-from model.data.annotations import (
-    Annotation,
-    Category,
-    DataError,
-    ImageEntry,
-    read_document,
-    refuse,
-)
-from model.data.faults import Fault, Report
+from model.data.annotations import Annotation, Category, ImageEntry, read_document
+from model.data.faults import DataError, Fault, Report, refuse
 from model.data.pictures import UnreadableImage, read_image, read_size
 
 logger = logging.getLogger(__name__)
@@ -143,10 +136,7 @@ class CocoDataset:
             DataError: the pixels cannot be decoded, or are not of the size that was recorded.
         """
         record = self.records[index]
-        try:
-            image = read_image(record.path)
-        except UnreadableImage as error:
-            raise DataError(f"a picture cannot be decoded: {error}") from error
+        image = read_image(record.path)
         if (image.height, image.width) != record.size:
             raise DataError(
                 f"{record.path}: decoded to (height, width) {(image.height, image.width)}, "

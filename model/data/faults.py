@@ -1,17 +1,21 @@
-"""What was wrong with a data set's pictures and boxes, and how it is told."""
+"""What is refused in a data set, what is skipped and counted in it, and how either is told."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model.data.annotations import some
+from model.errors import Refused
 
-# How many offenders a line of the report names before it only counts them.
-_NAMED = 3
+# How many offenders an error or a line of the report names before it only counts them.
+_NAMED_IN_ERROR, _NAMED_IN_REPORT = 10, 3
+
+
+class DataError(Refused):
+    """A data set that cannot be trusted, or an image of it that cannot be decoded."""
 
 
 class Fault(StrEnum):
-    """What is wrong with one picture or one box, and what became of it."""
+    """What is wrong with one image or one box, and what became of it."""
 
     MISSING = "pictures missing (skipped)"
     UNREADABLE = "pictures unreadable (skipped)"
@@ -40,4 +44,22 @@ class Report:
 
     def fault_lines(self) -> list[str]:
         """Return a line for each kind of fault: how many, and the first few."""
-        return [f"{fault}: {some(names, _NAMED)}" for fault, names in self.faults.items()]
+        return [
+            f"{fault}: {_some(names, _NAMED_IN_REPORT)}" for fault, names in self.faults.items()
+        ]
+
+
+def offended(what: str, offenders: Sequence[str]) -> str:
+    """The line of an error: `what` was wrong, how many offend, and the first of them."""
+    return f"{what}: {_some(offenders, _NAMED_IN_ERROR)}"
+
+
+def refuse(what: str, offenders: Sequence[str]) -> None:
+    """Raises a DataError that counts and names the offenders, if there are any."""
+    if offenders:
+        raise DataError(offended(what, offenders))
+
+
+def _some(names: Sequence[str], limit: int) -> str:
+    """The count and the first names, as `12: a, b, c, ...`."""
+    return f"{len(names)}: {', '.join(names[:limit])}{', ...' if len(names) > limit else ''}"

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from model.config.resize import Size
+from model.data.faults import DataError
 
 # EXIF 2.32, table 4.6.4 A: how to turn stored pixels upright. 1, absent and unknown: as they are.
 _UPRIGHT = {
@@ -37,8 +38,8 @@ _DECODE_ERRORS = (
 )
 
 
-class UnreadableImage(ValueError):
-    """A file that is no picture, is damaged, or has no meaning in 8-bit RGB."""
+class UnreadableImage(DataError):
+    """A file that is no image, is damaged, or has no meaning in 8-bit RGB."""
 
 
 def read_size(path: Path) -> Size:
@@ -53,7 +54,7 @@ def read_size(path: Path) -> Size:
             # Pillow gives a TIFF's size as it will be once its reader has turned the picture.
             turned = image.format != "TIFF" and _orientation(image) in _QUARTER_TURNS
     except _DECODE_ERRORS as error:
-        raise UnreadableImage(f"{path}: {error}") from error
+        raise UnreadableImage(f"{path}: cannot be decoded: {error}") from error
     return (width, height) if turned else (height, width)
 
 
@@ -72,7 +73,7 @@ def read_image(path: Path) -> Image.Image:
             upright = image if method is None else image.transpose(method)
             return _rgb(upright)
     except _DECODE_ERRORS as error:
-        raise UnreadableImage(f"{path}: {error}") from error
+        raise UnreadableImage(f"{path}: cannot be decoded: {error}") from error
 
 
 def _orientation(image: Image.Image) -> int:

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model.data.annotations import DataError, refuse
 from model.data.coco import CocoDataset, Record
+from model.data.faults import DataError, refuse
 
 _KINDS = {
     "image_ids": (np.int64, ()),

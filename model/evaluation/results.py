@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from model.data.annotations import DataError
 from model.data.coco import CocoDataset, Record
+from model.data.faults import DataError
 from model.data.transforms import scale_boxes
 from model.evaluation.inference import Finding
 

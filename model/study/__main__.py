@@ -22,8 +22,9 @@ import torch
 
 from model.config.files import ConfigError, load_config, to_mapping
 from model.config.training import TrainConfig
-from model.data.annotations import DataError, reason
+from model.data.annotations import reason
 from model.data.coco import CocoDataset
+from model.data.faults import DataError
 from model.data.proposal_file import ProposalSet
 from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import propose_all, stage_figures

@@ -10,7 +10,7 @@ from export.manifest import manifest
 from model.config.detector import DetectorConfig
 from model.config.files import from_mapping
 from model.config.resize import default_buckets
-from model.data.annotations import DataError
+from model.data.faults import DataError
 from model.network.checkpoint import save_checkpoint
 from model.network.detector import Detector
 from tests.conftest import PROVENANCE

@@ -15,7 +15,7 @@ from model.config.detector import (
     RpnConfig,
 )
 from model.config.resize import ResizeConfig
-from model.data.annotations import DataError
+from model.data.faults import DataError
 from model.evaluate import main
 from model.evaluation.evaluation import evaluate, evaluation
 from model.evaluation.feeding import Loading

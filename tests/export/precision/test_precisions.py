@@ -21,7 +21,7 @@ from export.precision.accuracy import AccuracyError, faults
 from export.precision.half import halved
 from export.precision.network import Network
 from export.precision.quantise import RUN, Quantizer
-from model.data.annotations import DataError
+from model.data.faults import DataError
 from model.network.checkpoint import save_checkpoint
 from model.network.detector import Detector
 from tests.detectors import noise

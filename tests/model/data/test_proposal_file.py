@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from model.data.annotations import DataError
 from model.data.coco import CocoDataset
+from model.data.faults import DataError
 from model.data.proposal_file import PictureProposals, ProposalSet
 from model.network.proposals import stacked
 from tests.model.conftest import CocoFolder, noise

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model.config.resize import ResizeConfig, Size
-from model.data.annotations import DataError
+from model.data.faults import DataError
 from model.training.batches import Batch, Sample, TrainingSet, collate, training_loader
 from model.training.epochs import Draw, Share, divide, plan_epoch
 from tests.model.conftest import CocoFolder
