@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "images": len(dataset),
         }
         print(", ".join(f"{name} {value}" for name, value in about.items()))
-        print(f"{dataset.report}\n\n{format_table(served.metrics)}\n")
+        print(f"{dataset.inventory}\n\n{format_table(served.metrics)}\n")
         print(f"{served.seconds:.3f} s an image, of which the engine {served.engine_seconds:.3f} s")
         if options.json:
             options.json.write_text(json.dumps(about | served.as_json(), indent=2) + "\n")

@@ -38,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.report:
             options.report.mkdir(parents=True, exist_ok=True)
         found, dataset = _evaluated(options)
-        print(f"{dataset.report}\n\n{found}")
+        print(f"{dataset.inventory}\n\n{found}")
         if options.json:
             options.json.write_text(json.dumps(found.as_json(), indent=2) + "\n")
         if options.report:
             title = f"{options.checkpoint} on {options.annotations}"
-            write_report(options.report, title, dataset.report, found)
+            write_report(options.report, title, dataset.inventory, found)
             print(f"\n{options.report / PAGE}")
     except (CheckpointError, DataError, OSError) as error:
         print(f"fpn-eval: {reason(error)}", file=sys.stderr)

@@ -57,9 +57,9 @@ class GraphDetector:
         return self.detector.level_names
 
     @property
-    def mean(self) -> Tensor:
-        """The detector's: it says that pictures stay on the CPU."""
-        return self.detector.mean
+    def device(self) -> torch.device:
+        """The CPU, whatever the session computes on: it takes arrays from there."""
+        return torch.device("cpu")
 
     def detect(self, images: Tensor, sizes: Tensor) -> Detections:
         """What the graph finds, as `Detector.detect`."""

@@ -1,7 +1,7 @@
 """A detection data set: one COCO json and the folder that its file names start from.
 
 What is wrong with the set as a whole is refused. What is wrong with one picture or one box costs
-that picture or box, is logged once per kind, and is counted in `CocoDataset.report`:
+that picture or box, is logged once per kind, and is counted in `CocoDataset.inventory`:
 
     refused (DataError)   the json cannot be read, or a key is missing or of the wrong type
                           two images with one id or file name, annotations with one id,
@@ -40,7 +40,7 @@ from torch import Tensor
 
 from model.config.resize import Size
 from model.data.annotations import Annotation, Category, ImageEntry, read_document
-from model.data.faults import DataError, Fault, Report, refuse
+from model.data.faults import DataError, Fault, Inventory, refuse
 from model.data.pictures import UnreadableImage, read_image, read_size
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class CocoDataset:
     class_names: tuple[str, ...]
     category_ids: tuple[int, ...]
     ground_truth: dict[str, Any] = field(repr=False)
-    report: Report
+    inventory: Inventory
 
     @classmethod
     def read(
@@ -110,11 +110,11 @@ class CocoDataset:
         labels = {category.id: label for label, category in enumerate(categories)}
         records = tuple(_record(image, images, boxes[image.id], labels) for image in usable)
         ground_truth = _ground_truth(usable, boxes, categories)
-        report = _report(records, ground_truth, faults)
-        for line in report.fault_lines():
+        inventory = _inventory(records, ground_truth, faults)
+        for line in inventory.fault_lines():
             logger.warning("%s: %s", annotations, line)
         names = tuple(category.name for category in categories)
-        return cls(records, names, tuple(labels), ground_truth, report)
+        return cls(records, names, tuple(labels), ground_truth, inventory)
 
     def __len__(self) -> int:
         """Return the number of pictures."""
@@ -260,10 +260,10 @@ def _scored(annotation: Annotation) -> dict[str, Any]:
     return annotation.model_dump() | {"bbox": list(annotation.bbox), "area": area}
 
 
-def _report(
+def _inventory(
     records: Sequence[Record], ground_truth: dict[str, Any], faults: Mapping[Fault, Sequence[str]]
-) -> Report:
-    return Report(
+) -> Inventory:
+    return Inventory(
         images=len(records),
         images_without_boxes=sum(not len(record.labels) for record in records),
         boxes=sum(len(record.labels) for record in records),

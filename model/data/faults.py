@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from model.errors import Refused
 
-# How many offenders an error or a line of the report names before it only counts them.
-_NAMED_IN_ERROR, _NAMED_IN_REPORT = 10, 3
+# How many offenders an error or a line of the inventory names before it only counts them.
+_NAMED_IN_ERROR, _NAMED_IN_INVENTORY = 10, 3
 
 
 class DataError(Refused):
@@ -25,7 +25,7 @@ class Fault(StrEnum):
 
 
 @dataclass(frozen=True)
-class Report:
+class Inventory:
     """What a data set holds, and what was wrong with it: fault -> the names of all offenders."""
 
     images: int
@@ -45,7 +45,7 @@ class Report:
     def fault_lines(self) -> list[str]:
         """Return a line for each kind of fault: how many, and the first few."""
         return [
-            f"{fault}: {_some(names, _NAMED_IN_REPORT)}" for fault, names in self.faults.items()
+            f"{fault}: {_some(names, _NAMED_IN_INVENTORY)}" for fault, names in self.faults.items()
         ]
 
 

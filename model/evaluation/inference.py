@@ -18,7 +18,7 @@ from model.network.detector import Detections
 
 
 class Evaluable(Protocol):
-    """What evaluation needs of a detector; `mean` is on the device that it computes on."""
+    """What evaluation needs of a detector."""
 
     @property
     def config(self) -> DetectorConfig:
@@ -33,8 +33,8 @@ class Evaluable(Protocol):
         """The names of the levels that it proposes on, finest first."""
 
     @property
-    def mean(self) -> Tensor:
-        """The channel means of its normalisation."""
+    def device(self) -> torch.device:
+        """Where it computes, and so where it takes images."""
 
     def detect(self, images: Tensor, sizes: Tensor) -> Detections:
         """Return the detections in `images` uint8 [N, 3, H, W] of content `sizes` int64 [N, 2]."""
@@ -60,7 +60,7 @@ def findings(
     Raises:
         DataError: a picture cannot be decoded.
     """
-    device = detector.mean.device
+    device = detector.device
     with tqdm(total=len(dataset), unit="image", leave=False, disable=not loading.progress) as bar:
         for frames in frame_batches(dataset, resize, loading):
             with torch.inference_mode():

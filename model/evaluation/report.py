@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from model.data.faults import Report
+from model.data.faults import Inventory
 from model.evaluation.detection_metrics import class_rows
 from model.evaluation.evaluation import Evaluation
 from model.evaluation.plots import save_bars, save_curves
@@ -22,7 +22,7 @@ AXES = ("recall, %", "precision, %")
 AREAS = {"all": EVERY_AREA, "small": SMALL, "medium": MEDIUM, "large": LARGE}
 
 
-def write_report(folder: Path, title: str, data: Report, evaluation: Evaluation) -> None:
+def write_report(folder: Path, title: str, data: Inventory, evaluation: Evaluation) -> None:
     """Write `report.md` and the plots that it shows into `folder`, which exists."""
     metrics = evaluation.metrics
     names = [name for name, boxes in metrics.boxes_per_class.items() if boxes]

@@ -141,7 +141,7 @@ class _Stopwatch:
         self.config = detector.config
         self.class_names = detector.class_names
         self.level_names = detector.level_names
-        self.mean = detector.mean
+        self.device = detector.device
         self.seconds = 0.0
 
     def detect(self, images: Tensor, sizes: Tensor) -> Detections:

@@ -27,7 +27,7 @@ def propose_all(detector: Detector, dataset: CocoDataset, loading: Loading) -> P
     Raises:
         DataError: a picture cannot be decoded.
     """
-    device = detector.mean.device
+    device = detector.device
     numbers = torch.tensor(detector.fpn.levels, dtype=torch.uint8)
     found: dict[int, PictureProposals] = {}
     for frames in frame_batches(dataset, detector.config.resize, loading):
@@ -70,7 +70,7 @@ def metrics_among(
         DataError: the classes differ, or a picture cannot be decoded.
     """
     categories = category_ids(detector.class_names, dataset)
-    device, count = detector.mean.device, detector.config.rpn.post_nms_test
+    device, count = detector.device, detector.config.rpn.post_nms_test
     results: list[dict[str, Any]] = []
     for frames in frame_batches(dataset, detector.config.resize, loading):
         records = [dataset.records[index] for index in frames.indices]

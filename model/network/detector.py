@@ -87,6 +87,11 @@ class Detector(nn.Module):
             self.register_buffer(f"cell_anchors_{place}", cells, persistent=False)
 
     @property
+    def device(self) -> torch.device:
+        """Where it computes, and so where it takes images."""
+        return self.mean.device
+
+    @property
     def level_names(self) -> tuple[str, ...]:
         """The names of the levels that proposals are made on, finest first: P2 for 2."""
         return tuple(f"P{level}" for level in self.fpn.levels)

@@ -73,7 +73,7 @@ class Run:
             skip_empty=data.skip_empty,
             verify=data.verify,
         )
-        logger.info("training on %s", self.training.report)
+        logger.info("training on %s", self.training.inventory)
         self.validation = _validation_set(config)
         if self.validation and self.validation.class_names != self.training.class_names:
             raise RunError(

@@ -56,7 +56,7 @@ class Trainer:
     ) -> None:
         self.detector = detector.train().to(memory_format=torch.channels_last)
         self.config = config
-        self.device = detector.mean.device
+        self.device = detector.device
         self.processes = processes
         self.optimizer = torch.optim.SGD(
             _decayed_and_not(detector, config.schedule.weight_decay),

@@ -26,7 +26,7 @@ class ColourDetector:
     config: DetectorConfig = field(
         default_factory=lambda: DetectorConfig(resize=ResizeConfig(short_side=128, max_side=224))
     )
-    mean: Tensor = field(default_factory=lambda: torch.zeros(3, 1, 1))
+    device: torch.device = torch.device("cpu")
     batches: list[tuple[Size, int]] = field(default_factory=list)
 
     def detect(self, images: Tensor, sizes: Tensor) -> Detections:

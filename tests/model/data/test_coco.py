@@ -47,7 +47,7 @@ def test_an_empty_picture_is_kept_with_empty_targets(folder: CocoFolder) -> None
     _, boxes, labels = dataset.load(0)
     assert boxes.shape == (0, 4)
     assert labels.shape == (0,)
-    assert dataset.report.images_without_boxes == 1
+    assert dataset.inventory.images_without_boxes == 1
 
 
 def test_skip_empty_leaves_out_pictures_without_targets(folder: CocoFolder) -> None:
@@ -66,7 +66,7 @@ def test_crowds_are_in_the_ground_truth_and_no_targets(folder: CocoFolder) -> No
     dataset = folder.read()
     assert dataset.records[0].boxes.tolist() == [[3, 4, 8, 10]]
     assert [a["iscrowd"] for a in dataset.ground_truth["annotations"]] == [1, 0]
-    assert dataset.report.crowd_boxes == 1
+    assert dataset.inventory.crowd_boxes == 1
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_bad_box_is_clipped_or_skipped_and_counted(
     folder.add_box(image_id, bbox)
     dataset = folder.read()
     assert dataset.records[0].boxes.tolist() == ([] if clipped is None else [clipped])
-    assert dataset.report.faults == ({fault: ["annotation 1 of a.png"]} if fault else {})
+    assert dataset.inventory.faults == ({fault: ["annotation 1 of a.png"]} if fault else {})
 
 
 def test_scoring_uses_boxes_and_areas_as_the_file_gives_them(folder: CocoFolder) -> None:
@@ -127,11 +127,11 @@ def test_pictures_that_are_missing_or_unreadable_are_skipped_and_logged_once_a_k
     ]
 
 
-def test_the_report_prints_its_counts_and_faults(folder: CocoFolder) -> None:
+def test_the_inventory_prints_its_counts_and_faults(folder: CocoFolder) -> None:
     image_id = folder.add_image("a.png", (20, 45))
     folder.add_box(image_id, [40, 15, 20, 12])
     folder.add_image("b.png", (20, 45))
-    assert str(folder.read().report) == (
+    assert str(folder.read().inventory) == (
         "2 images (1 without boxes), 1 boxes, 0 crowd boxes\n"
         "boxes partly outside their picture (clipped): 1: annotation 1 of a.png"
     )
@@ -238,7 +238,7 @@ def test_verifying_skips_and_counts_a_picture_that_cannot_be_decoded(folder: Coc
     path.write_bytes(path.read_bytes()[:2000])
     dataset = folder.read(verify=True)
     assert [record.path.name for record in dataset.records] == ["a.jpg", "c.jpg"]
-    assert dataset.report.faults == {Fault.UNREADABLE: ["b.jpg"]}
+    assert dataset.inventory.faults == {Fault.UNREADABLE: ["b.jpg"]}
     assert [entry["file_name"] for entry in dataset.ground_truth["images"]] == ["a.jpg", "c.jpg"]
 
 
@@ -272,5 +272,5 @@ def test_the_shared_sets_load_whole(split: str) -> None:
     dataset = CocoDataset.read(annotations, DATA / name / "images")
     document = json.loads(annotations.read_bytes())
     assert len(dataset) == len(document["images"])
-    boxes = dataset.report.boxes + dataset.report.crowd_boxes
+    boxes = dataset.inventory.boxes + dataset.inventory.crowd_boxes
     assert boxes == len(document["annotations"])

@@ -19,7 +19,7 @@ PLOTS = {"precision_recall.png", "precision_recall_by_class.png", "ap_by_class.p
 def written(folder: Path, dataset: CocoDataset, found: Evaluation) -> tuple[str, set[str]]:
     """The page, and the names of the files beside it."""
     folder.mkdir()
-    write_report(folder, "a title", dataset.report, found)
+    write_report(folder, "a title", dataset.inventory, found)
     names = {path.name for path in folder.iterdir()}
     return (folder / "report.md").read_text(), names - {"report.md"}
 
