@@ -18,7 +18,7 @@ import torch
 from model.data.annotations import reason
 from model.data.coco import CocoDataset
 from model.data.faults import DataError
-from model.evaluation.evaluation import Evaluation, evaluation, evaluation_at_scales
+from model.evaluation.evaluation import Evaluation, evaluate, evaluate_at_scales
 from model.evaluation.feeding import Loading
 from model.evaluation.report import PAGE, write_report
 from model.network.checkpoint import (
@@ -57,8 +57,8 @@ def _evaluated(options: argparse.Namespace) -> tuple[Evaluation, CocoDataset]:
     dataset = CocoDataset.read(options.annotations, options.images)
     loading = Loading(options.batch_size, options.workers, progress=True)
     if options.scales:
-        return evaluation_at_scales(detector, dataset, options.scales, loading), dataset
-    return evaluation(detector, dataset, loading, proposals=options.proposals), dataset
+        return evaluate_at_scales(detector, dataset, options.scales, loading), dataset
+    return evaluate(detector, dataset, loading, proposals=options.proposals), dataset
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -16,8 +16,8 @@ from torch import Tensor
 from export.precision.ranges import quiet_session
 from model.config.detector import DetectorConfig
 from model.data.coco import CocoDataset
-from model.evaluation.detection_metrics import Metrics
 from model.evaluation.evaluation import evaluate
+from model.evaluation.feeding import Loading
 from model.network.detector import Detections, Detector
 
 # Points of 100.
@@ -89,11 +89,11 @@ class AccuracyGate:
             DataError: the data cannot be used, or has other classes.
         """
         dataset = CocoDataset.read(*data)
-        return cls(dataset, _gated(evaluate(GraphDetector.of(model, detector), dataset, 1)))
+        return cls(dataset, _gated(model, detector, dataset))
 
     def report(self, model: onnx.ModelProto, detector: Detector) -> dict[str, float | int]:
         """What `model` reaches beside float32, in points of 100, for the manifest."""
-        reached = _gated(evaluate(GraphDetector.of(model, detector), self.dataset, 1))
+        reached = _gated(model, detector, self.dataset)
         values: dict[str, float | int] = {"images": len(self.dataset)}
         for name in GATED:
             values[name] = round(100 * reached[name], 2)
@@ -110,5 +110,7 @@ def faults(report: Mapping[str, float | int]) -> list[str]:
     ]
 
 
-def _gated(metrics: Metrics) -> dict[str, float]:
+def _gated(model: onnx.ModelProto, detector: Detector, dataset: CocoDataset) -> dict[str, float]:
+    graph = GraphDetector.of(model, detector)
+    metrics = evaluate(graph, dataset, Loading(batch_size=1)).metrics
     return {name: getattr(metrics, name) for name in GATED}

@@ -60,35 +60,18 @@ class Evaluation:
 
 
 def evaluate(
-    detector: Evaluable,
-    dataset: CocoDataset,
-    batch_size: int = 8,
-    *,
-    workers: int = 0,
-    progress: bool = False,
-) -> Metrics:
-    """Return the COCO metrics of the detector on the data set; it must be in evaluation mode.
-
-    Args:
-        detector: its class names must be the data set's, in any order.
-        dataset: pictures and ground truth.
-        batch_size: pictures a batch at most.
-        workers: processes that decode and resize; 0 means this one.
-        progress: show a progress bar.
-
-    Raises:
-        DataError: the classes differ, or a picture cannot be decoded.
-    """
-    return evaluation(detector, dataset, Loading(batch_size, workers, progress)).metrics
-
-
-def evaluation(
     detector: Evaluable, dataset: CocoDataset, loading: Loading, *, proposals: bool = False
 ) -> Evaluation:
-    """Return the metrics of the detector's detections, and of its proposals if these are wanted.
+    """The metrics of the detector's detections, and of its proposals if these are wanted.
+
+    Args:
+        detector: in evaluation mode; its class names must be the data set's, in any order.
+        dataset: images and ground truth.
+        loading: how the images are fed.
+        proposals: measure them too, of all levels and of each.
 
     Raises:
-        DataError: as `evaluate`.
+        DataError: the classes differ, or an image cannot be decoded.
     """
     categories = category_ids(detector.class_names, dataset)
     results: list[dict[str, Any]] = []
@@ -104,10 +87,10 @@ def evaluation(
     return Evaluation(summarised(scores, truth), scores, found_by_level)
 
 
-def evaluation_at_scales(
+def evaluate_at_scales(
     detector: Evaluable, dataset: CocoDataset, scales: Sequence[int], loading: Loading
 ) -> Evaluation:
-    """Return the metrics of the detections at all `scales` merged, and of each beside its cost.
+    """The metrics of the detections at all `scales` merged, and of each beside its cost.
 
     Raises:
         DataError: as `evaluate`.

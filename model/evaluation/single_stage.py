@@ -122,7 +122,7 @@ def stage_figures(
     if proposals is not None:
         metrics = metrics_among(detector, dataset, proposals, loading)
     else:
-        metrics = evaluate(detector, dataset, loading.batch_size, workers=loading.workers)
+        metrics = evaluate(detector, dataset, loading).metrics
     return format_table(metrics), metrics.scalars()
 
 

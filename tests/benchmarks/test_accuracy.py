@@ -8,7 +8,7 @@ from PIL import Image
 
 from benchmarks.accuracy import main, served_metrics
 from model.data.coco import CocoDataset
-from model.evaluation.evaluation import evaluation
+from model.evaluation.evaluation import evaluate
 from model.evaluation.feeding import Loading
 from model.evaluation.inference import findings
 from model.evaluation.results import detection_results, in_photograph
@@ -54,7 +54,7 @@ def test_what_is_served_scores_as_the_checkpoint_does_in_torch(
     artifact: Path, detector: Detector, dataset: CocoDataset
 ) -> None:
     served = served_metrics(Engine(artifact, "cpu", 1), dataset, batch_size=2).metrics
-    expected = evaluation(detector, dataset, Loading(batch_size=2)).metrics
+    expected = evaluate(detector, dataset, Loading(batch_size=2)).metrics
     assert 0.2 < expected.AP < 0.95
     assert served.summary() == pytest.approx(expected.summary(), abs=2e-3, nan_ok=True)
     assert served.boxes_per_class == expected.boxes_per_class

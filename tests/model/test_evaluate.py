@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image
 
 from model.config.detector import (
     BackboneConfig,
@@ -15,85 +14,11 @@ from model.config.detector import (
     RpnConfig,
 )
 from model.config.resize import ResizeConfig
-from model.data.faults import DataError
 from model.evaluate import main
-from model.evaluation.evaluation import evaluate, evaluation
-from model.evaluation.feeding import Loading
 from model.network.checkpoint import save_checkpoint
 from model.network.detector import Detector
-from tests.model.colours import LEVEL_NAMES, ColourDetector
+from tests.model.colours import LEVEL_NAMES
 from tests.model.conftest import CocoFolder
-
-
-def test_a_detector_that_is_right_in_its_frames_is_right_in_the_photographs(
-    coloured: CocoFolder,
-) -> None:
-    metrics = evaluate(ColourDetector(), coloured.read(), batch_size=2)
-    assert metrics.ap50_per_class == pytest.approx({"green": 1.0, "red": 1.0})
-    assert metrics.AP75 > 0.999
-    assert metrics.AP > 0.9
-
-
-def test_proposals_are_scored_in_the_photographs_together_and_by_level(
-    coloured: CocoFolder,
-) -> None:
-    found = evaluation(ColourDetector(), coloured.read(), Loading(batch_size=2), proposals=True)
-    recall = {name: metrics.AR100 for name, metrics in found.proposals.items()}
-    assert recall["all"] > 0.9
-    assert recall["P2"] == pytest.approx(recall["P5"], abs=0.1)  # half of the boxes each
-    assert recall["P2"] + recall["P5"] == pytest.approx(recall["all"])
-    assert (recall["P3"], recall["P4"], recall["P6"]) == (0, 0, 0)
-
-
-def test_classes_are_matched_by_name(coloured: CocoFolder) -> None:
-    named_wrongly = ColourDetector(class_names=("green", "red"))
-    metrics = evaluate(named_wrongly, coloured.read(), batch_size=2)
-    assert metrics.ap50_per_class["green"] < 0.2
-
-
-def test_each_picture_alone_decides_its_bucket_and_only_its_bucket_shares_a_batch(
-    coloured: CocoFolder,
-) -> None:
-    detector = ColourDetector()
-    evaluate(detector, coloured.read(), batch_size=8)
-    assert sorted(detector.batches) == [
-        ((128, 128), 1),
-        ((128, 192), 3),
-        ((128, 224), 2),
-        ((224, 128), 1),
-    ]
-
-
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
-def test_the_batch_size_changes_no_figure(coloured: CocoFolder, batch_size: int) -> None:
-    dataset = coloured.read()
-    one_by_one = evaluate(ColourDetector(), dataset, 1).scalars()
-    detector = ColourDetector()
-    assert evaluate(detector, dataset, batch_size).scalars() == one_by_one
-    assert max(count for _, count in detector.batches) <= batch_size
-
-
-@pytest.mark.filterwarnings("default:.*fork.*:DeprecationWarning")
-def test_workers_and_a_progress_bar_change_no_figure(
-    coloured: CocoFolder, capsys: pytest.CaptureFixture[str]
-) -> None:
-    dataset = coloured.read()
-    metrics = evaluate(ColourDetector(), dataset, 2, workers=1, progress=True)
-    assert metrics.scalars() == evaluate(ColourDetector(), dataset, 2).scalars()
-    assert "0/7" in capsys.readouterr().err
-
-
-def test_classes_that_differ_are_refused_with_what_differs(coloured: CocoFolder) -> None:
-    detector = ColourDetector(class_names=("red", "blue"))
-    with pytest.raises(DataError, match=r"detector has \['blue'\].*data set \['green'\]"):
-        evaluate(detector, coloured.read())
-
-
-def test_a_detector_that_finds_nothing_scores_zero(coloured: CocoFolder) -> None:
-    dataset = coloured.read()
-    for record in dataset.records:
-        Image.new("RGB", record.size[::-1]).save(record.path)
-    assert set(evaluate(ColourDetector(), dataset).scalars().values()) == {0.0}
 
 
 def tiny_checkpoint(path: Path, class_names: tuple[str, ...] = ("red", "green")) -> Path:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from model.data.coco import CocoDataset
-from model.evaluation.evaluation import Evaluation, evaluation, evaluation_at_scales
+from model.evaluation.evaluation import Evaluation, evaluate, evaluate_at_scales
 from model.evaluation.feeding import Loading
 from model.evaluation.plots import save_bars, save_curves
 from model.evaluation.report import write_report
@@ -30,7 +30,7 @@ def test_a_report_has_tables_and_shows_every_plot_beside_it(
     coloured.document["categories"].append({"id": 9, "name": "a|b"})  # of which there is none
     dataset = coloured.read()
     detector = ColourDetector(class_names=("red", "green", "a|b"))
-    found = evaluation(detector, dataset, LOADING, proposals=True)
+    found = evaluate(detector, dataset, LOADING, proposals=True)
     page, plots = written(tmp_path / "report", dataset, found)
     assert plots == PLOTS | {"average_recall.png"}
     assert all(f"({name})" in page for name in plots)
@@ -43,7 +43,7 @@ def test_a_report_has_tables_and_shows_every_plot_beside_it(
 
 def test_a_report_of_scales_has_their_table(coloured: CocoFolder, tmp_path: Path) -> None:
     dataset = coloured.read()
-    found = evaluation_at_scales(ColourDetector(), dataset, (64, 192), LOADING)
+    found = evaluate_at_scales(ColourDetector(), dataset, (64, 192), LOADING)
     page, plots = written(tmp_path / "report", dataset, found)
     assert plots == PLOTS
     assert "| 64 + 192 | " in page
@@ -56,7 +56,7 @@ def test_a_data_set_without_boxes_has_a_report_without_plots(
     folder.add_image("a.png", (40, 60))
     dataset = folder.read()
     page, plots = written(
-        tmp_path / "report", dataset, evaluation(ColourDetector(), dataset, LOADING)
+        tmp_path / "report", dataset, evaluate(ColourDetector(), dataset, LOADING)
     )
     assert plots == set()
     assert "| detections | - |" in page

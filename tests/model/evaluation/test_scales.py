@@ -3,7 +3,7 @@ from torch import Tensor
 
 from model.config.detector import RoiConfig
 from model.config.resize import ResizeConfig
-from model.evaluation.evaluation import evaluation, evaluation_at_scales
+from model.evaluation.evaluation import evaluate, evaluate_at_scales
 from model.evaluation.feeding import Loading
 from model.evaluation.results import PhotoDetections
 from model.evaluation.scales import at_scale, merge
@@ -59,7 +59,7 @@ def test_a_scale_keeps_the_proportion_of_the_sides_and_the_own_scale_its_buckets
 
 def test_pictures_are_seen_at_every_scale_and_found_in_the_photograph(coloured: CocoFolder) -> None:
     detector = ColourDetector()
-    found = evaluation_at_scales(detector, coloured.read(), (64, 192), LOADING)
+    found = evaluate_at_scales(detector, coloured.read(), (64, 192), LOADING)
     assert {min(frame) for frame, _ in detector.batches} == {64, 128, 192}
     assert list(found.scales) == ["64", "128", "192", "64 + 192"]
     assert found.metrics == found.scales["64 + 192"].metrics
@@ -70,13 +70,13 @@ def test_pictures_are_seen_at_every_scale_and_found_in_the_photograph(coloured: 
 
 def test_each_scale_has_the_figures_that_it_has_alone(coloured: CocoFolder) -> None:
     dataset = coloured.read()
-    found = evaluation_at_scales(ColourDetector(), dataset, (64, 128), LOADING)
-    alone = evaluation(ColourDetector(), dataset, LOADING)
+    found = evaluate_at_scales(ColourDetector(), dataset, (64, 128), LOADING)
+    alone = evaluate(ColourDetector(), dataset, LOADING)
     assert found.scales["128"].metrics.scalars() == alone.metrics.scalars()
 
 
 def test_the_cost_is_the_sum_of_the_scales_against_the_own_scale(coloured: CocoFolder) -> None:
-    scales = evaluation_at_scales(ColourDetector(), coloured.read(), (64, 192), LOADING).scales
+    scales = evaluate_at_scales(ColourDetector(), coloured.read(), (64, 192), LOADING).scales
     assert scales["128"].cost == 1
     parts = scales["64"].seconds + scales["192"].seconds
     assert scales["64 + 192"].seconds >= parts > 0
