@@ -56,6 +56,7 @@ COPY --from=cpu-builder /models /models
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     FPN_MODEL=/models/model.onnx \
     FPN_DEVICE=cpu
 WORKDIR /app
@@ -114,6 +115,7 @@ COPY --from=gpu-builder /models /models
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
     FPN_MODEL=/models/model.onnx \
     FPN_DEVICE=cuda
 WORKDIR /app

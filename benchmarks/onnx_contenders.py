@@ -6,11 +6,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from benchmarks.contender import Photographs
 from benchmarks.stages import WARM_UPS, seconds_by_stage
+from export.runtime import onnxruntime
 
 Feed = dict[str, NDArray[Any]]
 FATAL = 4

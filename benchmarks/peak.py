@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+
+from export.runtime import onnxruntime
 
 SIDE = 2048  # large enough that a product of matrices is bound by arithmetic and not by memory
 RUNS = 20

@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from torch import Tensor
 
 from benchmarks.layouts import ATLAS_ALONE, CONFIG, LAYOUTS, MAPS, Atlas, map_size, trace_layout
 from benchmarks.rounds import Graph, as_feed, take_turns
 from benchmarks.scenes import model_boxes, synthetic_boxes
+from export.runtime import onnxruntime as ort
 from model.config.resize import Size
 from model.network.pooling import POOLED_LEVELS, assign_levels
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx.parser
-import onnxruntime as ort
 import torch
 from numpy.typing import NDArray
 
 from export.graph import OPSET
+from export.runtime import onnxruntime as ort
 
 Array = NDArray[Any]
 

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from PIL import Image
 from torch import Tensor
 
+from export.runtime import onnxruntime as ort
 from model.config.resize import Size
 from model.network.boxes import clip_boxes
 

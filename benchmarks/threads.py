@@ -23,10 +23,10 @@ from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.artifact.manifest import read_manifest
+from service.engine.runtime import ort
 from service.pictures.decoding import decode_image
 
 Feed = dict[str, NDArray[Any]]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import onnxruntime
 
 from export.graph import missing_weights, trace
 from export.manifest import Judgement, Precision, Provenance, described, manifest
@@ -20,6 +19,7 @@ from export.photographs import framed
 from export.precision.accuracy import AccuracyError, AccuracyGate, faults
 from export.precision.half import halved
 from export.precision.quantise import Quantizer
+from export.runtime import onnxruntime
 from model.network.detector import Detector
 from model.network.fpn import LEVELS
 

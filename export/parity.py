@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from export.photographs import framed
+from export.runtime import onnxruntime
 from model.config.resize import Size
 from model.network.boxes import box_iou
 from model.network.detector import Detections, Detector

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import torch
 from torch import Tensor
 
 from export.precision.ranges import quiet_session
+from export.runtime import onnxruntime
 from model.config.detector import DetectorConfig
 from model.data.coco import CocoDataset
 from model.evaluation.evaluation import evaluate

@@ -23,13 +23,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from onnxruntime.quantization import QuantType
-from onnxruntime.quantization.onnx_model import ONNXModel
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from export.precision.doubling import double_by_copies
 from export.precision.network import Network
 from export.precision.ranges import Feed, activation_ranges, exposing, quiet_session
+from export.runtime import ONNXModel, QDQQuantizer, QuantType
 
 # How many photographs a run's sensitivity is measured on.
 MEASURED = 4

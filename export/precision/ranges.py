@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationMethod
-from onnxruntime.quantization.calibrate import TensorData, TensorsData
 
 from export.precision.network import Network
+from export.runtime import CalibrationMethod, TensorData, TensorsData, onnxruntime
 
 Feed = dict[str, NDArray[Any]]
 Values = NDArray[np.float32]

@@ -14,10 +14,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.artifact.tensors import OUTPUTS, Outputs
+from service.engine.runtime import ort
 
 log = logging.getLogger(__name__)
 

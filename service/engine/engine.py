@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from service.artifact.manifest import Manifest, read_manifest
@@ -16,6 +15,7 @@ from service.artifact.tensors import INPUTS, OUTPUTS, Outputs
 from service.engine.buffers import Buffers, Frames, Sizes, cuda_runtime, page_lock
 from service.engine.placement import Placement, check_placement, read_placement
 from service.engine.providers import CPU, DEVICES, Device, GpuOptions
+from service.engine.runtime import ort
 from service.engine.session import CpuOptions, open_session
 from service.errors import InvalidModel
 

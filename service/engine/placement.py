@@ -8,9 +8,8 @@ without a word: RoiAlign of opset 16 ran on the CPU of GPU hosts for years
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-import onnxruntime as ort
-
 from service.engine.providers import CPU
+from service.engine.runtime import ort
 from service.errors import InvalidModel
 
 # provider -> operator -> how many nodes

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import onnxruntime as ort
-
+from service.engine.runtime import ort
 from service.errors import InvalidModel
 
 Device = Literal["auto", "cpu", "cuda", "tensorrt"]

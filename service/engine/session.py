@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from service.engine.providers import (
     CPU,
     Device,
@@ -17,6 +15,7 @@ from service.engine.providers import (
     provider_for,
     with_options,
 )
+from service.engine.runtime import ort
 from service.errors import InvalidModel
 
 log = logging.getLogger(__name__)

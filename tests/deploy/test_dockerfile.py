@@ -63,6 +63,11 @@ def test_every_setting_in_the_dockerfile_is_one_of_the_servers(stage: Stage) -> 
     assert {name.removeprefix(PREFIX).lower() for name in names} <= set(Settings.model_fields)
 
 
+@pytest.mark.parametrize("stage", FINAL)
+def test_onnxruntime_sends_nothing_from_an_image_whatever_loads_it(stage: Stage) -> None:
+    assert "ORT_DISABLE_TELEMETRY=1" in " ".join(stage.arguments("ENV")).split()
+
+
 def test_every_base_image_is_an_argument_with_a_pinned_default() -> None:
     bases = {stage.base for stage in STAGES.values()} - set(STAGES)
     assert bases == {f"${{{name}}}" for name in ARGUMENTS}

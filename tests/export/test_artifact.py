@@ -3,13 +3,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 
 from export.artifact import finish_artifact
 from export.manifest import Provenance
 from export.parity import ParityError
+from export.runtime import onnxruntime
 from model.network.detector import Detector
 from tests.detectors import noise, small_detector
 

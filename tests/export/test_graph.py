@@ -4,12 +4,12 @@ from collections import Counter
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
 
 from export.graph import OPSET
+from export.runtime import onnxruntime
 from model.network.anchors import AnchorGrid, anchors_at, cell_anchors
 
 

@@ -1,10 +1,10 @@
 """The exported artifact of torchvision's weights answers as torchvision does, at sizes that need no resizing."""
 
-import onnxruntime
 import pytest
 import torch
 
 from export.graph import trace
+from export.runtime import onnxruntime
 from model.importers.torchvision import import_torchvision
 from model.network.detector import Detections
 from tests.references import (

@@ -5,7 +5,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tests.places import ROOT
@@ -14,10 +14,13 @@ TIME_LIMIT_S = 120.0
 
 
 class ServerProcess:
-    """A running server; `log` grows with what it writes to standard error."""
+    """A running server, in an environment like ours or in `inherited`, with `variables` on top.
 
-    def __init__(self, **variables: str) -> None:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("FPN_")}
+    `log` grows with what it writes to standard error.
+    """
+
+    def __init__(self, inherited: Mapping[str, str] = os.environ, /, **variables: str) -> None:
+        environment = {k: v for k, v in inherited.items() if not k.startswith("FPN_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "service"],
             cwd=ROOT,
@@ -70,9 +73,11 @@ class ServerProcess:
 
 
 @contextmanager
-def serving(**variables: str) -> Iterator[ServerProcess]:
+def serving(
+    inherited: Mapping[str, str] = os.environ, /, **variables: str
+) -> Iterator[ServerProcess]:
     """A server process with these variables, ended at the end."""
-    server = ServerProcess(**variables)
+    server = ServerProcess(inherited, **variables)
     try:
         yield server
     finally:

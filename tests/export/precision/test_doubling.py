@@ -2,14 +2,13 @@
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnxruntime.quantization.onnx_model import ONNXModel
 
 from export.precision.doubling import double_by_copies
+from export.runtime import ONNXModel, onnxruntime
 
 ASYMMETRIC = 'coordinate_transformation_mode = "asymmetric", nearest_mode = "floor"'
 DOUBLING = f'mode = "nearest", {ASYMMETRIC}'

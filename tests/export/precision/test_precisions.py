@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +20,7 @@ from export.precision.accuracy import AccuracyError, faults
 from export.precision.half import halved
 from export.precision.network import Network
 from export.precision.quantise import RUN, Quantizer
+from export.runtime import onnxruntime
 from model.data.faults import DataError
 from model.network.checkpoint import save_checkpoint
 from model.network.detector import Detector

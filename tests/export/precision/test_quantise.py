@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 from export.precision.network import Network
 from export.precision.quantise import RUN, Quantizer
 from export.precision.ranges import Feed
+from export.runtime import onnxruntime
 from tests.detectors import noise
 
 

@@ -2,12 +2,12 @@ import gc
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pytest
 
 from service.artifact.tensors import OUTPUTS
 from service.engine.buffers import Buffers, cuda_runtime, page_lock
 from service.engine.providers import CPU
+from service.engine.runtime import ort
 from tests.service.engine.test_engine import frames
 
 COLOURS = ((255, 9, 0), (51, 100, 0), (7, 200, 0))

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 
 from service.artifact.tensors import OUTPUTS
 from service.engine.engine import Engine
 from service.engine.providers import CPU, CUDA, Device
+from service.engine.runtime import ort
 from service.errors import InvalidModel
 from tests.service.tiny_model import MANIFEST, write_tiny_model
 

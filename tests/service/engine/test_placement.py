@@ -1,10 +1,10 @@
 from pathlib import Path
 
-import onnxruntime as ort
 import pytest
 
 from service.engine.placement import check_placement, count_nodes, read_placement
 from service.engine.providers import CPU, CUDA, TENSORRT, GpuOptions
+from service.engine.runtime import ort
 from service.engine.session import CpuOptions, open_session
 from service.errors import InvalidModel
 
