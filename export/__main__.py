@@ -4,49 +4,50 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from export.artifact import Order, Outcome, UnfitDetector, write_artifact
-from export.buckets import BucketError, add_bucket_options, rebucket
+from export.artifact import Order, Outcome, write_artifact
+from export.buckets import add_bucket_options, rebucket
 from export.manifest import Provenance
 from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
 from export.precision.accuracy import AccuracyError
-from model.data.annotations import reason
-from model.data.faults import DataError
-from model.network.checkpoint import CheckpointError, add_test_settings, load_detector
+from model.command_line import exit_status
+from model.errors import Refused
+from model.network.checkpoint import add_test_settings, load_detector
 
-# What is wrong with the input, not with the artifact.
-REFUSED = (BucketError, CheckpointError, DataError, OSError, UnfitDetector)
+# The exit status where the artifact, and not the input, is at fault.
+MISSED = 1
 
 
-class OptionError(ValueError):
+class OptionError(Refused):
     """Command-line values that cannot be used, alone or together."""
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, 1 if the artifact misses its gate, 2 for input that cannot be used."""
-    options = _parser().parse_args(arguments)
+    return exit_status(_parser(), arguments, _export)
+
+
+def _export(options: argparse.Namespace) -> int:
     _say_progress()
+    order = _order(options)
+    detector = load_detector(options.checkpoint, options.set)
+    if chosen := rebucket(detector, options):
+        print(chosen)
+    provenance = Provenance(
+        name=options.name or options.checkpoint.resolve().parent.name,
+        version=options.version,
+        license=options.license,
+        data=options.trained_on,
+        accuracy=_accuracy(options.accuracy),
+    )
     try:
-        order = _order(options)
-        detector = load_detector(options.checkpoint, options.set)
-        if chosen := rebucket(detector, options):
-            print(chosen)
-        provenance = Provenance(
-            name=options.name or options.checkpoint.resolve().parent.name,
-            version=options.version,
-            license=options.license,
-            data=options.trained_on,
-            accuracy=_accuracy(options.accuracy),
-        )
         outcome = write_artifact(detector, options.out, provenance, order)
     except (ParityError, AccuracyError) as error:
         print(f"fpn-export: {options.out} not written: {error}", file=sys.stderr)
-        return 1
-    except (*REFUSED, OptionError) as error:
-        print(f"fpn-export: {reason(error)}", file=sys.stderr)
-        return 2
+        return MISSED
     _tell(outcome)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, {provenance.name}")
     return 0

@@ -20,6 +20,7 @@ from export.precision.accuracy import AccuracyError, AccuracyGate, faults
 from export.precision.half import halved
 from export.precision.quantise import Quantizer
 from export.runtime import onnxruntime
+from model.errors import Refused
 from model.network.detector import Detector
 from model.network.fpn import LEVELS
 
@@ -32,7 +33,7 @@ KEPT = (2, 4, 6, 8, 12, 16)
 KEPT_UNJUDGED = 2
 
 
-class UnfitDetector(ValueError):
+class UnfitDetector(Refused):
     """A detector that can be trained and evaluated, but that no artifact can hold; the message says why."""
 
 

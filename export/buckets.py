@@ -12,12 +12,13 @@ from pathlib import Path
 from export.bucket_search import best_buckets, padding_share
 from model.config.resize import Size, default_buckets
 from model.data.annotations import read_document
+from model.errors import Refused
 from model.network.detector import Detector
 
 MAX_BUCKETS = 6  # each costs warm-up, and parts what arrives into batches of its own
 
 
-class BucketError(ValueError):
+class BucketError(Refused):
     """Options that do not go together."""
 
 

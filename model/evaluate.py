@@ -13,42 +13,30 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from model.data.annotations import reason
+from model.command_line import add_device, exit_status, positive
 from model.data.coco import CocoDataset
-from model.data.faults import DataError
 from model.evaluation.evaluation import Evaluation, evaluate, evaluate_at_scales
 from model.evaluation.feeding import Loading
 from model.evaluation.report import PAGE, write_report
-from model.network.checkpoint import (
-    CheckpointError,
-    add_test_settings,
-    load_detector,
-    require_trained,
-)
+from model.network.checkpoint import add_test_settings, load_detector, require_trained
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0, or 2 after one line that says what was wrong."""
-    options = _parser().parse_args(arguments)
-    try:
-        if options.device == "cuda" and not torch.cuda.is_available():
-            raise DataError("--device cuda: torch finds no CUDA device here; use --device cpu")
-        if options.report:
-            options.report.mkdir(parents=True, exist_ok=True)
-        found, dataset = _evaluated(options)
-        print(f"{dataset.inventory}\n\n{found}")
-        if options.json:
-            options.json.write_text(json.dumps(found.as_json(), indent=2) + "\n")
-        if options.report:
-            title = f"{options.checkpoint} on {options.annotations}"
-            write_report(options.report, title, dataset.inventory, found)
-            print(f"\n{options.report / PAGE}")
-    except (CheckpointError, DataError, OSError) as error:
-        print(f"fpn-eval: {reason(error)}", file=sys.stderr)
-        return 2
-    return 0
+    """The exit status: 0, or 2 after one line that says what was wrong."""
+    return exit_status(_parser(), arguments, _evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    if options.report:
+        options.report.mkdir(parents=True, exist_ok=True)
+    found, dataset = _evaluated(options)
+    print(f"{dataset.inventory}\n\n{found}")
+    if options.json:
+        options.json.write_text(json.dumps(found.as_json(), indent=2) + "\n")
+    if options.report:
+        title = f"{options.checkpoint} on {options.annotations}"
+        write_report(options.report, title, dataset.inventory, found)
+        print(f"\n{options.report / PAGE}")
 
 
 def _evaluated(options: argparse.Namespace) -> tuple[Evaluation, CocoDataset]:
@@ -66,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", type=Path, help="a run's model.pt or last.pt")
     parser.add_argument("--images", type=Path, required=True, help="the folder of the pictures")
     parser.add_argument("--annotations", type=Path, required=True, help="their COCO json")
-    parser.add_argument("--batch-size", type=_positive, default=8, metavar="N")
+    parser.add_argument("--batch-size", type=positive, default=8, metavar="N")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="decoding processes")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures to this file")
     parser.add_argument("--report", type=Path, metavar="DIR", help="write tables and curves there")
@@ -81,25 +69,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="480,640,800",
         help="detect with each of these short sides, and merge",
     )
-    default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=default, choices=["cpu", "cuda"])
+    add_device(parser)
     return parser
 
 
 def _short_sides(text: str) -> tuple[int, ...]:
-    sides = tuple(sorted({_positive(side) for side in text.split(",")}))
+    sides = tuple(sorted({positive(side) for side in text.split(",")}))
     if len(sides) < 2:
         raise argparse.ArgumentTypeError(
             f"expected two or more short sides, as 480,640,800, got {text}"
         )
     return sides
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
-    return number
 
 
 if __name__ == "__main__":

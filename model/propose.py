@@ -11,15 +11,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from model.data.annotations import reason
+from model.command_line import add_device, exit_status, positive
 from model.data.coco import CocoDataset
-from model.data.faults import DataError
 from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import propose_all, recall
 from model.evaluation.tables import text_table
-from model.network.checkpoint import CheckpointError, load_detector, require_trained
+from model.network.checkpoint import load_detector, require_trained
 from model.network.detector import Detector
 
 
@@ -35,25 +32,21 @@ def keep_more(detector: Detector, top: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0, or 2 after one line that says what was wrong."""
-    options = _parser().parse_args(arguments)
-    try:
-        if options.device == "cuda" and not torch.cuda.is_available():
-            raise DataError("--device cuda: torch finds no CUDA device here; use --device cpu")
-        detector = load_detector(options.checkpoint)
-        require_trained(detector, {"rpn"}, options.checkpoint)
-        if options.top:
-            keep_more(detector, options.top)
-        dataset = CocoDataset.read(options.annotations, options.images)
-        loading = Loading(options.batch_size, progress=True)
-        proposals = propose_all(detector.to(options.device), dataset, loading)
-        proposals.save(options.out)
-        print(text_table("proposals", {"all": recall(dataset, proposals).row()}))
-        print(f"{options.out}: {len(proposals.scores)} proposals in {len(dataset)} pictures")
-    except (CheckpointError, DataError, OSError) as error:
-        print(f"fpn-propose: {reason(error)}", file=sys.stderr)
-        return 2
-    return 0
+    """The exit status: 0, or 2 after one line that says what was wrong."""
+    return exit_status(_parser(), arguments, _propose)
+
+
+def _propose(options: argparse.Namespace) -> None:
+    detector = load_detector(options.checkpoint)
+    require_trained(detector, {"rpn"}, options.checkpoint)
+    if options.top:
+        keep_more(detector, options.top)
+    dataset = CocoDataset.read(options.annotations, options.images)
+    loading = Loading(options.batch_size, progress=True)
+    proposals = propose_all(detector.to(options.device), dataset, loading)
+    proposals.save(options.out)
+    print(text_table("proposals", {"all": recall(dataset, proposals).row()}))
+    print(f"{options.out}: {len(proposals.scores)} proposals in {len(dataset)} images")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,11 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--annotations", type=Path, required=True, help="their COCO json")
     parser.add_argument("--out", type=Path, required=True, help="the file, e.g. train.npz")
     parser.add_argument(
-        "--top", type=int, metavar="N", help="proposals an image (default: rpn.post_nms_test)"
+        "--top", type=positive, metavar="N", help="proposals an image (default: rpn.post_nms_test)"
     )
-    parser.add_argument("--batch-size", type=int, default=8, metavar="N")
-    default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=default, choices=["cpu", "cuda"])
+    parser.add_argument("--batch-size", type=positive, default=8, metavar="N")
+    add_device(parser)
     return parser
 
 

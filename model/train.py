@@ -12,50 +12,28 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-import torch
-
-from model.config.files import ConfigError, load_config
+from model.command_line import add_device, exit_status
+from model.config.files import load_config
 from model.config.training import StageName, TrainConfig
-from model.data.annotations import reason
-from model.data.faults import DataError
-from model.network.checkpoint import CheckpointError
-from model.network.pretrained import WeightsError
 from model.training.dry_run import describe
 from model.training.processes import Processes, joined
-from model.training.run import Run, RunError
-from model.training.trainer import DivergedError
+from model.training.run import Run
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 after one line that says what was wrong."""
-    options = _parser().parse_args(arguments)
-    try:
-        config = load_config(options.config, (*options.set, *_stage_settings(options)))
-        if options.device == "cuda" and not torch.cuda.is_available():
-            raise RunError("--device cuda: torch finds no CUDA device here; use --device cpu")
-        with joined(options.device) as processes:
-            _execute(config, options, processes)
-    except (
-        CheckpointError,
-        ConfigError,
-        DataError,
-        DivergedError,
-        OSError,
-        RunError,
-        WeightsError,
-    ) as error:
-        print(f"fpn-train: {reason(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(
-            "fpn-train: interrupted; --resume goes on from last.pt, if there is one",
-            file=sys.stderr,
-        )
-        return 130
-    return 0
+    interrupted = "interrupted; --resume goes on from last.pt, if there is one"
+    return exit_status(_parser(), arguments, _train, interrupted=interrupted)
+
+
+def _train(options: argparse.Namespace) -> None:
+    config = load_config(options.config, (*options.set, *_stage_settings(options)))
+    with joined(options.device) as processes:
+        _execute(config, options, processes)
 
 
 def _execute(config: TrainConfig, options: argparse.Namespace, processes: Processes) -> None:
@@ -92,8 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--stage", choices=get_args(StageName), help="train one stage alone")
     parser.add_argument("--init", metavar="CHECKPOINT", help="take over the parts of it that fit")
     parser.add_argument("--freeze", metavar="PARTS", help="keep fixed, e.g. backbone,pyramid")
-    default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=default, choices=["cpu", "cuda"])
+    add_device(parser)
     return parser
 
 

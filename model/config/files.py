@@ -12,11 +12,12 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from model.config.training import TrainConfig
+from model.errors import Refused
 
 Config = TypeVar("Config")
 
 
-class ConfigError(ValueError):
+class ConfigError(Refused):
     """A configuration that cannot be used; the message names the key, what was expected and what came."""
 
 

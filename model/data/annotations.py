@@ -13,16 +13,6 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from model.data.faults import DataError, offended, refuse
 
 
-def reason(error: Exception) -> str:
-    """Return what was wrong in one line, also of an error that a loading process passed on.
-
-    torch's DataLoader puts the worker's traceback before the message; its last line is ours.
-    """
-    kind = type(error)
-    lines = str(error).strip().splitlines() or [kind.__name__]
-    return lines[-1].removeprefix(f"{kind.__module__}.{kind.__name__}: ")
-
-
 class _Entry(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 

@@ -2,37 +2,37 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from model.command_line import exit_status
+from model.errors import Refused
 from model.importers.detectron2 import import_detectron2, read_detectron2
-from model.importers.layout import ImportRefused
 from model.importers.published import published_file
 from model.importers.torchvision import import_torchvision
 from model.network.checkpoint import save_checkpoint
 from model.network.detector import Detector
-from model.network.torch_file import UnreadableFile, read_torch_file
+from model.network.torch_file import read_torch_file
 
 COCO = "torchvision://coco"
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0, or 2 for input that cannot be used."""
-    options = _parser().parse_args(arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: 0, or 2 after one line that says what was wrong."""
+    return exit_status(_parser(), arguments, _import)
+
+
+def _import(options: argparse.Namespace) -> None:
     try:
         detector = _imported(options)
-        save_checkpoint(options.out, detector)
-    except (ImportRefused, UnreadableFile) as error:
-        print(f"fpn-import: {options.weights}: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"fpn-import: {error}", file=sys.stderr)
-        return 2
+    except Refused as error:
+        raise Refused(f"{options.weights}: {error}") from None
+    save_checkpoint(options.out, detector)
     parameters = sum(parameter.numel() for parameter in detector.parameters())
     print(
         f"{options.out}: {detector.config.backbone.name}, {len(detector.class_names)} classes,"
         f" {parameters / 1e6:.1f} M parameters"
     )
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from model.config.detector import BackboneName, DetectorConfig
+from model.errors import Refused
 from model.network.detector import Detector
 
 # Blocks of layer3 (res4) tell the networks of bottlenecks apart (He et al. 2015, table 1).
@@ -28,7 +29,7 @@ NORM = ("weight", "bias", "running_mean", "running_var")
 State = dict[str, Tensor]
 
 
-class ImportRefused(ValueError):
+class ImportRefused(Refused):
     """Weights that cannot be taken over; the message, one line, says what was expected and what came."""
 
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from model.config.detector import DetectorConfig
 from model.config.files import ConfigError, apply_override, from_mapping, to_mapping
+from model.errors import Refused
 from model.network.detector import Detector
 from model.network.torch_file import UnreadableFile, read_torch_file
 
@@ -40,7 +41,7 @@ TEST_SETTINGS = (
 )
 
 
-class CheckpointError(ValueError):
+class CheckpointError(Refused):
     """A file that is not a checkpoint of ours, or not one that fits; one line says what was expected and what came."""
 
 

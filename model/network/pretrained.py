@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torchvision import models as networks
 
 from model.config.detector import BackboneConfig
+from model.errors import Refused
 from model.network.torch_file import UnreadableFile, read_torch_file
 
 # A classifier is no part of a backbone: a file may lack it.
 CLASSIFIERS = ("classifier.", "fc.", "features.18.")
 
 
-class WeightsError(ValueError):
+class WeightsError(Refused):
     """Backbone weights that cannot be had or do not fit; the message says what was expected and what came."""
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from model.errors import Refused
+
 # What the restricted reader raises on files that are damaged, hold code, or are something else.
 _UNFIT = (
     RuntimeError,
@@ -23,7 +25,7 @@ _UNFIT = (
 )
 
 
-class UnreadableFile(ValueError):
+class UnreadableFile(Refused):
     """A file without plain values and tensors of torch's; the message, one line, says what came instead."""
 
 

@@ -14,25 +14,22 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from model.config.files import ConfigError, load_config, to_mapping
+from model.command_line import add_device, exit_status
+from model.config.files import load_config, to_mapping
 from model.config.training import TrainConfig
-from model.data.annotations import reason
 from model.data.coco import CocoDataset
-from model.data.faults import DataError
 from model.data.proposal_file import ProposalSet
+from model.errors import Refused
 from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import propose_all, stage_figures
-from model.network.checkpoint import CheckpointError, load_detector
-from model.network.pretrained import WeightsError
+from model.network.checkpoint import load_detector
 from model.study.page import write_page
 from model.training.run import Run, RunError
-from model.training.trainer import DivergedError
 
 logger = logging.getLogger(__name__)
 
@@ -203,42 +200,30 @@ class Study:
         return there and (folder / "digest").read_text() == digest
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 2 after one line that says what was wrong."""
-    options = _parser().parse_args(arguments)
+    interrupted = "interrupted; the same command goes on from here"
+    return exit_status(_parser(), arguments, _study, interrupted=interrupted)
+
+
+def _study(options: argparse.Namespace) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     overrides = (f"data.root={json.dumps(str(options.data))}", *options.set)
     overrides += (f"model.backbone.weights={json.dumps(options.weights)}",)
-    try:
-        name = options.data.resolve().name
-        results = options.results or Path("docs/study") / name
-        runs = options.runs or Path("runs/study") / name
-        study = Study(runs, results, overrides, options.device)
-        unknown = sorted(set(options.only) - study.rows.keys())
-        if unknown:
-            raise RunError(f"--only {' '.join(unknown)}: expected some of {' '.join(study.rows)}")
-        for key in options.only or study.rows:
-            if options.list:
-                done = study.result(key).get("config_digest") == study.digest(key)
-                print(f"{key:16} {'done' if done else 'to do'}")
-                continue
-            study.ensure(key)
-            write_page(results, options.page, name)
-    except (
-        CheckpointError,
-        ConfigError,
-        DataError,
-        DivergedError,
-        OSError,
-        RunError,
-        WeightsError,
-    ) as error:
-        print(f"model.study: {reason(error)}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("model.study: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    name = options.data.resolve().name
+    results = options.results or Path("docs/study") / name
+    runs = options.runs or Path("runs/study") / name
+    study = Study(runs, results, overrides, options.device)
+    unknown = sorted(set(options.only) - study.rows.keys())
+    if unknown:
+        raise Refused(f"--only {' '.join(unknown)}: expected some of {' '.join(study.rows)}")
+    for key in options.only or study.rows:
+        if options.list:
+            done = study.result(key).get("config_digest") == study.digest(key)
+            print(f"{key:16} {'done' if done else 'to do'}")
+            continue
+        study.ensure(key)
+        write_page(results, options.page, name)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -251,8 +236,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--results", type=Path, help="default: docs/study/NAME_OF_DATA")
     parser.add_argument("--page", type=Path, default=Path("docs/results.md"))
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    default = "cuda" if torch.cuda.is_available() else "cpu"
-    parser.add_argument("--device", default=default, choices=["cpu", "cuda"])
+    add_device(parser)
     return parser
 
 

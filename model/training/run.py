@@ -17,6 +17,7 @@ from model.config.files import to_mapping
 from model.config.training import TrainConfig
 from model.data.coco import CocoDataset
 from model.data.proposal_file import ProposalSet
+from model.errors import Refused
 from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import stage_figures
 from model.network.checkpoint import (
@@ -38,7 +39,7 @@ from model.training.trainer import Trainer
 logger = logging.getLogger(__name__)
 
 
-class RunError(ValueError):
+class RunError(Refused):
     """A run that cannot start or go on; the message says why and what to do."""
 
 

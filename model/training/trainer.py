@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from model.config.training import ScheduleConfig, TrainConfig
+from model.errors import Refused
 from model.network.detector import Detector
 from model.network.pooling import pool_regions
 from model.network.proposals import Proposals, best_of_all_levels, propose, stacked
@@ -26,7 +27,7 @@ from model.training.targets import sample_anchors, sample_regions
 REMEDY = "Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
 
 
-class DivergedError(RuntimeError):
+class DivergedError(Refused):
     """A loss or a gradient that is no longer a number."""
 
 
