@@ -16,7 +16,6 @@ from torch import Tensor
 
 from benchmarks.summary import table
 from model.config.files import load_config
-from model.config.resize import choose_bucket, resized_size
 from model.config.training import TrainConfig
 from model.data.coco import CocoDataset
 from model.data.transforms import scale_boxes
@@ -41,8 +40,8 @@ def best_overlaps(config: TrainConfig, dataset: CocoDataset) -> tuple[Tensor, Te
     overlaps, areas = [], []
     for record in dataset.records:
         boxes = torch.from_numpy(record.boxes)
-        content = resized_size(record.size, rule.short_side, rule.max_side, rule.rounding)
-        frame = choose_bucket(content, rule.buckets)
+        content = rule.content_size(record.size)
+        frame = rule.bucket(content)
         maps = tuple(
             torch.empty((1, 0, *(-(-side // 2**level) for side in frame)))
             for level in detector.fpn.levels

@@ -1,7 +1,7 @@
-"""The artifact's buckets: the checkpoint's, or chosen for the pictures that are to be served.
+"""The artifact's buckets: the checkpoint's, or chosen for the images that are to be served.
 
 --buckets auto                     the default frames of the checkpoint's resize rule
---buckets auto --data COCO_JSON    the few frames that pad the pictures of this data set least
+--buckets auto --data COCO_JSON    the few frames that pad the images of this data set least
 """
 
 import argparse
@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from export.bucket_search import best_buckets, padding_share
-from model.config.resize import Size, default_buckets
+from model.config.resize import ResizeRule, Size
 from model.data.annotations import read_document
 from model.errors import Refused
 from model.network.detector import Detector
@@ -28,9 +28,7 @@ def add_bucket_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--buckets", choices=["auto"], help="choose them (default: the checkpoint's)"
     )
-    group.add_argument(
-        "--data", type=Path, metavar="COCO_JSON", help="choose them for its pictures"
-    )
+    group.add_argument("--data", type=Path, metavar="COCO_JSON", help="choose them for its images")
     group.add_argument(
         "--max-buckets", type=int, metavar="N", help=f"at most so many (default {MAX_BUCKETS})"
     )
@@ -53,8 +51,7 @@ def rebucket(detector: Detector, options: argparse.Namespace) -> str:
     if most < 1:
         raise BucketError(f"--max-buckets: expected 1 or more, got {most}")
     rule = detector.config.resize
-    sides = (rule.short_side, rule.max_side)
-    chosen = default = default_buckets(*sides)
+    chosen = default = rule.with_buckets()
     lines = []
     if options.data is not None:
         sizes = [(image.height, image.width) for image in read_document(options.data).images]
@@ -62,18 +59,19 @@ def rebucket(detector: Detector, options: argparse.Namespace) -> str:
             raise BucketError(
                 f"--data {options.data}: expected a file with images, found none there"
             )
-        chosen = best_buckets(sizes, *sides, most)
+        chosen = rule.with_buckets(best_buckets(sizes, rule, most))
         lines = [
-            f"padding of the {len(sizes)} pictures of {options.data}, as a share of their frames:",
-            _line("default buckets", default, padding_share(sizes, *sides, default)),
-            _line("chosen buckets", chosen, padding_share(sizes, *sides, chosen)),
+            f"padding of the {len(sizes)} images of {options.data}, as a share of their frames:",
+            _line("default buckets", default, sizes),
+            _line("chosen buckets", chosen, sizes),
         ]
-    detector.config = replace(detector.config, resize=replace(rule, buckets=chosen))
-    return "\n".join([*lines, f"buckets, height x width: {_listed(chosen)}"])
+    detector.config = replace(detector.config, resize=chosen)
+    return "\n".join([*lines, f"buckets, height x width: {_listed(chosen.buckets)}"])
 
 
-def _line(name: str, buckets: Sequence[Size], share: float) -> str:
-    return f"  {name:<16} {100 * share:5.1f} %  ({len(buckets)} of them)"
+def _line(name: str, rule: ResizeRule, sizes: Sequence[Size]) -> str:
+    share = 100 * padding_share(sizes, rule)
+    return f"  {name:<16} {share:5.1f} %  ({len(rule.buckets)} of them)"
 
 
 def _listed(buckets: Sequence[Size]) -> str:

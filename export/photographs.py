@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from model.config.resize import ResizeConfig, choose_bucket, resized_size
+from model.config.resize import ResizeRule
 from model.data.coco import CocoDataset
 from model.data.faults import DataError
 from model.data.pictures import read_image
-from model.data.transforms import letterbox, resize_image
+from model.data.transforms import frame_image
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -58,20 +58,15 @@ def calibration_photographs(source: Path, images: Path | None) -> list[Path]:
     return [paths[index] for index in sorted(drawn)]
 
 
-def framed(paths: Sequence[Path], resize: ResizeConfig) -> Iterator[tuple[Tensor, Tensor]]:
+def framed(paths: Sequence[Path], resize: ResizeRule) -> Iterator[tuple[Tensor, Tensor]]:
     """Each photograph as a batch of one: images uint8 [1, 3, H, W] in its bucket, sizes int64 [1, 2].
 
     Raises:
         DataError: it cannot be decoded.
     """
     for path in paths:
-        image = read_image(path)
-        size = resized_size(
-            (image.height, image.width), resize.short_side, resize.max_side, resize.rounding
-        )
-        resized = resize_image(image, size, resize.interpolation)
-        frame = choose_bucket(size, resize.buckets)
-        yield letterbox(resized, frame)[None], torch.tensor([size])
+        pixels, size = frame_image(read_image(path), resize)
+        yield pixels[None], torch.tensor([size])
 
 
 def _beside(json: Path) -> Path:

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from model.config.resize import ResizeConfig
+from model.config.resize import ResizeRule
 from model.config.types import STRICT, Fraction, Length, NonNegative, Positive
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
@@ -161,7 +161,7 @@ class RoiConfig:
 class DetectorConfig:
     """All of a detector that is not its weights or its class names."""
 
-    resize: ResizeConfig = field(default_factory=ResizeConfig)
+    resize: ResizeRule = field(default_factory=ResizeRule)
     pixels: PixelConfig = field(default_factory=PixelConfig)
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     pyramid: PyramidConfig = field(default_factory=PyramidConfig)

@@ -1,4 +1,4 @@
-"""Photographs to tensors: resizing, letterboxing, the horizontal flip, and boxes that go along.
+"""Images to tensors: resizing, letterboxing, the horizontal flip, and boxes that go along.
 
 size    (height, width) in pixels, always in this order
 frame   the H x W array that an image is placed in, top-left; what the image leaves is zero
@@ -10,20 +10,36 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from model.config.resize import Interpolation, Size
+from model.config.resize import Interpolation, ResizeRule, Size
 
 
-def resize_image(
+def resize_image(image: Image.Image, rule: ResizeRule) -> Image.Image:
+    """The RGB image at the size that `rule` gives it."""
+    return stretch(image, rule.content_size((image.height, image.width)), rule.interpolation)
+
+
+def frame_image(image: Image.Image, rule: ResizeRule) -> tuple[Tensor, Size]:
+    """What inference takes of an upright RGB image: pixels uint8 [3, H, W] in its bucket, and its content's size.
+
+    Raises:
+        ValueError: the image is not RGB.
+    """
+    content = resize_image(image, rule)
+    size = content.height, content.width
+    return letterbox(content, rule.bucket(size)), size
+
+
+def stretch(
     image: Image.Image, size: Size, interpolation: Interpolation = "pillow-bilinear"
 ) -> Image.Image:
-    """Return the RGB image at `size`, with Pillow's antialiased bilinear filter or without antialiasing."""
+    """The RGB image at `size`, with Pillow's antialiased bilinear filter or without antialiasing."""
     height, width = size
     if interpolation == "pillow-bilinear":
         return image.resize((width, height), Image.Resampling.BILINEAR)
-    return _resize_plainly(image, size)
+    return _stretch_plainly(image, size)
 
 
-def _resize_plainly(image: Image.Image, size: Size) -> Image.Image:
+def _stretch_plainly(image: Image.Image, size: Size) -> Image.Image:
     """As torch's `interpolate(mode="bilinear", align_corners=False)` on floats, rounded to 8 bits."""
     height, width = size
     # Output pixel centres to input positions; beyond the outermost centres the border's own value holds. On bands of

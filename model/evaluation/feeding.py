@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from model.config.resize import ResizeConfig, Size, choose_bucket, resized_size
-from model.data.coco import CocoDataset, Record
-from model.data.transforms import letterbox, resize_image
+from model.config.resize import ResizeRule, Size
+from model.data.coco import CocoDataset
+from model.data.transforms import frame_image
 
 
 @dataclass(frozen=True)
@@ -49,28 +49,22 @@ class Frames(NamedTuple):
 class _FramedPictures(Dataset[tuple[int, Tensor, Size]]):
     """The pictures of a data set as the detector takes them: index, pixels [3, H, W], size."""
 
-    def __init__(self, dataset: CocoDataset, resize: ResizeConfig) -> None:
+    def __init__(self, dataset: CocoDataset, resize: ResizeRule) -> None:
         self.dataset = dataset
         self.resize = resize
 
     def __getitem__(self, index: int) -> tuple[int, Tensor, Size]:
         image, _, _ = self.dataset.load(index)
-        size = _content_size(self.dataset.records[index], self.resize)
-        frame = choose_bucket(size, self.resize.buckets)
-        return index, letterbox(resize_image(image, size, self.resize.interpolation), frame), size
-
-
-def _content_size(record: Record, resize: ResizeConfig) -> Size:
-    return resized_size(record.size, resize.short_side, resize.max_side, resize.rounding)
+        return index, *frame_image(image, self.resize)
 
 
 def frame_batches(
-    dataset: CocoDataset, resize: ResizeConfig, loading: Loading
+    dataset: CocoDataset, resize: ResizeRule, loading: Loading
 ) -> DataLoader[tuple[int, Tensor, Size]]:
     """Return what iterates over `Frames` of pictures that share a bucket."""
     by_bucket: dict[Size, list[int]] = defaultdict(list)
     for index, record in enumerate(dataset.records):
-        by_bucket[choose_bucket(_content_size(record, resize), resize.buckets)].append(index)
+        by_bucket[resize.bucket(resize.content_size(record.size))].append(index)
     batches = [
         indices[start : start + loading.batch_size]
         for indices in by_bucket.values()

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from model.config.detector import DetectorConfig
-from model.config.resize import ResizeConfig, Size
+from model.config.resize import ResizeRule, Size
 from model.data.coco import CocoDataset, Record
 from model.evaluation.feeding import Loading, frame_batches
 from model.network.detector import Detections
@@ -53,7 +53,7 @@ class Finding(NamedTuple):
 
 
 def findings(
-    detector: Evaluable, dataset: CocoDataset, resize: ResizeConfig, loading: Loading
+    detector: Evaluable, dataset: CocoDataset, resize: ResizeRule, loading: Loading
 ) -> Iterator[Finding]:
     """Yield what the detector, in evaluation mode, finds in every picture, in no certain order.
 

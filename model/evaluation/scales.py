@@ -11,7 +11,7 @@ scale alone and of the detector's own, which the cost of the others is measured 
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +19,6 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from model.config.detector import RoiConfig
-from model.config.resize import ResizeConfig
 from model.data.coco import CocoDataset
 from model.evaluation.detection_metrics import Metrics, coco_metrics
 from model.evaluation.feeding import Loading
@@ -78,7 +77,7 @@ def find_at_scales(
     for scale in sorted({resize.short_side, *scales}):
         watch = _Stopwatch(detector)
         results = []
-        for finding in findings(watch, dataset, at_scale(resize, scale), loading):
+        for finding in findings(watch, dataset, resize.at_short_side(scale), loading):
             found = in_photograph(finding)
             results += detection_results(finding.record, found, categories)
             if scale in scales:
@@ -96,14 +95,6 @@ def find_at_scales(
     name = " + ".join(str(scale) for scale in sorted(set(scales)))
     measured[name] = (coco_metrics(dataset.ground_truth, results), seconds)
     return ScaledFindings(results, _figures(measured, str(resize.short_side), len(dataset)))
-
-
-def at_scale(resize: ResizeConfig, scale: int) -> ResizeConfig:
-    """Return the resize rule with another short side; its own stays as it is, buckets included."""
-    if scale == resize.short_side:
-        return resize
-    max_side = round(resize.max_side * scale / resize.short_side)
-    return replace(resize, short_side=scale, max_side=max_side, buckets=())
 
 
 def merge(parts: Sequence[PhotoDetections], roi: RoiConfig) -> PhotoDetections:

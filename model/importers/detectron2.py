@@ -18,7 +18,7 @@ from model.config.detector import (
     RoiConfig,
     RpnConfig,
 )
-from model.config.resize import ResizeConfig
+from model.config.resize import ResizeRule
 from model.importers.arrays import read_arrays
 from model.importers.layout import Layout, imported, named_classes, weights_of
 from model.importers.torchvision import coco_classes
@@ -93,7 +93,7 @@ def import_detectron2(content: object, class_names: tuple[str, ...] = ()) -> Det
 def detectron2_config(network: BackboneName) -> DetectorConfig:
     """What Detectron2's model is beside its weights."""
     return DetectorConfig(
-        resize=ResizeConfig(800, 1333, "round", "pillow-bilinear"),
+        resize=ResizeRule(800, 1333, "round", "pillow-bilinear"),
         pixels=PixelConfig("bgr", 1.0, (103.53, 116.28, 123.675), (1.0, 1.0, 1.0)),
         backbone=BackboneConfig(network, weights="none", stride_in="1x1", norm_epsilon=1e-5),
         rpn=RpnConfig(min_size=ABOVE_ZERO, box_loss_beta=0.0, post_nms_train=1000),

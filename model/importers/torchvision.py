@@ -19,7 +19,7 @@ from model.config.detector import (
     DetectorConfig,
     RoiConfig,
 )
-from model.config.resize import ResizeConfig
+from model.config.resize import ResizeRule
 from model.importers.layout import Layout, imported, named_classes, weights_of
 from model.network.detector import Detector
 
@@ -100,7 +100,7 @@ def torchvision_config(network: BackboneName, norm_epsilon: float = 0.0) -> Dete
             from a backbone's weights alone.
     """
     return DetectorConfig(
-        resize=ResizeConfig(800, 1333, "floor", "bilinear"),
+        resize=ResizeRule(800, 1333, "floor", "bilinear"),
         backbone=BackboneConfig(network, weights="none", norm_epsilon=norm_epsilon),
         anchors=AnchorConfig(rounded=True, stride="frame"),
         roi=RoiConfig(sampling_ratio=2, aligned=False),

@@ -15,14 +15,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from model.config.resize import ResizeConfig, Size, resized_size, round_up
+from model.config.resize import ResizeRule, Size, least_frame
 from model.data.coco import CocoDataset
 from model.data.proposal_file import ProposalSet
 from model.data.transforms import flip_horizontal, image_tensor, resize_image, scale_boxes
 from model.training.epochs import Draw, Share
-
-# The coarsest stride of the backbone (C5); P6 is subsampled from P5 and needs no more.
-STRIDE = 32
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ class TrainingSet(Dataset[Sample]):
     def __init__(
         self,
         dataset: CocoDataset,
-        resize: ResizeConfig,
+        resize: ResizeRule,
         proposals: ProposalSet | None = None,
         count: int = 0,
     ) -> None:
@@ -111,24 +108,22 @@ class TrainingSet(Dataset[Sample]):
         """
         image, boxes, labels = self.dataset.load(draw.index)
         size = (image.height, image.width)
-        new_size = self._new_size(size, draw)
         given = torch.from_numpy(self._given(draw.index))
-        image = resize_image(image, new_size, self.resize.interpolation)
-        both = scale_boxes(torch.cat([boxes, given]), size, new_size)
+        image = resize_image(image, self.resize.at_short_side(draw.short_side))
+        both = scale_boxes(torch.cat([boxes, given]), size, (image.height, image.width))
         if draw.flip:
             image, both = flip_horizontal(image, both)
         boxes, given = both[: len(boxes)], both[len(boxes) :]
         return Sample(image_tensor(image), boxes, labels, given if self.proposals else None)
 
     def frame(self, draws: Sequence[Draw]) -> Size:
-        """Return the least frame, in multiples of 32, that holds every picture of `draws`."""
-        sizes = [self._new_size(self.dataset.records[draw.index].size, draw) for draw in draws]
-        height, width = (round_up(max(sides), STRIDE) for sides in zip(*sizes, strict=True))
-        return height, width
-
-    def _new_size(self, size: Size, draw: Draw) -> Size:
-        max_side = round(self.resize.max_side * draw.short_side / self.resize.short_side)
-        return resized_size(size, draw.short_side, max_side, self.resize.rounding)
+        """The least frame that holds every image of `draws`."""
+        return least_frame(
+            self.resize.at_short_side(draw.short_side).content_size(
+                self.dataset.records[draw.index].size
+            )
+            for draw in draws
+        )
 
     def _given(self, index: int) -> npt.NDArray[np.float32]:
         """The proposals [P, 4] that go with a picture, in its pixels; none where a stage makes its own."""

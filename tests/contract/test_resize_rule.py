@@ -21,14 +21,12 @@ ROUNDINGS: tuple[resize.Rounding, ...] = get_args(resize.Rounding)
 INTERPOLATIONS: tuple[resize.Interpolation, ...] = get_args(resize.Interpolation)
 
 
-def rule(
-    short_side: int,
-    max_side: int,
-    rounding: resize.Rounding = "round",
-    interpolation: resize.Interpolation = "pillow-bilinear",
-) -> ResizeRule:
+def as_served(rule: resize.ResizeRule) -> ResizeRule:
     return ResizeRule(
-        short_side=short_side, max_side=max_side, rounding=rounding, interpolation=interpolation
+        short_side=rule.short_side,
+        max_side=rule.max_side,
+        rounding=rule.rounding,
+        interpolation=rule.interpolation,
     )
 
 
@@ -36,13 +34,10 @@ def rule(
 def test_any_photograph_gets_the_same_size_and_bucket(
     height: int, width: int, short_side: int, more: int, rounding: resize.Rounding
 ) -> None:
-    max_side = short_side + more
-    size = resize.resized_size((height, width), short_side, max_side, rounding)
-    served = framing.resized_size((height, width), rule(short_side, max_side, rounding))
-    assert size == served
-    buckets = resize.default_buckets(short_side, max_side)
-    chosen = resize.choose_bucket(size, buckets)
-    assert chosen == framing.choose_bucket(size, buckets)
+    ours = resize.ResizeRule(short_side, short_side + more, rounding)
+    size = ours.content_size((height, width))
+    assert size == framing.resized_size((height, width), as_served(ours))
+    assert ours.bucket(size) == framing.choose_bucket(size, ours.buckets)
 
 
 MADE = {
@@ -70,16 +65,11 @@ def test_a_file_becomes_the_same_frame_pixel_by_pixel(
 ) -> None:
     path = tmp_path / name
     save_picture(path, *MADE[name])
-    buckets = resize.default_buckets(64, 112)
+    ours = resize.ResizeRule(64, 112, interpolation=interpolation)
     photograph = pictures.read_image(path)
-    size = resize.resized_size((photograph.height, photograph.width), 64, 112)
-    frame = transforms.letterbox(
-        transforms.resize_image(photograph, size, interpolation),
-        resize.choose_bucket(size, buckets),
-    )
-    served_rule = rule(64, 112, interpolation=interpolation)
+    frame, size = transforms.frame_image(photograph, ours)
     served = framing.load_frame(
-        path.read_bytes(), framing.Framing(served_rule, buckets, max_pixels=10**6)
+        path.read_bytes(), framing.Framing(as_served(ours), ours.buckets, max_pixels=10**6)
     )
     assert served.original == (photograph.height, photograph.width)
     assert served.content == size

@@ -9,7 +9,7 @@ from export.buckets import BucketError, add_bucket_options, rebucket
 from export.manifest import manifest
 from model.config.detector import DetectorConfig
 from model.config.files import from_mapping
-from model.config.resize import default_buckets
+from model.config.resize import ResizeRule
 from model.data.faults import DataError
 from model.network.checkpoint import save_checkpoint
 from model.network.detector import Detector
@@ -53,7 +53,7 @@ def test_without_the_option_the_buckets_are_the_checkpoints(detector: Detector) 
 
 def test_without_data_the_buckets_are_the_rules_default(wide_rule: Detector) -> None:
     assert "64x320" in rebucket(wide_rule, options("--buckets", "auto"))
-    assert wide_rule.config.resize.buckets == default_buckets(64, 320)
+    assert wide_rule.config.resize.buckets == ResizeRule(64, 320).buckets
 
 
 def test_chosen_buckets_are_in_the_manifest_and_what_they_save_is_told(
@@ -64,7 +64,7 @@ def test_chosen_buckets_are_in_the_manifest_and_what_they_save_is_told(
     told = rebucket(wide_rule, options(*more)).splitlines()
     buckets = manifest(wide_rule, PROVENANCE, {})["buckets"]
     assert buckets == [[64, 96], [64, 192], [64, 320], [320, 64]]
-    assert told[0].startswith("padding of the 3 pictures")
+    assert told[0].startswith("padding of the 3 images")
     default, chosen = (float(line.split()[2]) for line in told[1:3])
     assert chosen < default
     assert told[3].endswith("64x96, 64x192, 64x320, 320x64")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from model.config.detector import DetectorConfig
-from model.config.resize import ResizeConfig, Size
+from model.config.resize import ResizeRule, Size
 from model.network.detector import Detections
 from tests.model.conftest import GREEN, RED
 
@@ -24,7 +24,7 @@ class ColourDetector:
     class_names: tuple[str, ...] = ("red", "green")
     level_names: tuple[str, ...] = LEVEL_NAMES
     config: DetectorConfig = field(
-        default_factory=lambda: DetectorConfig(resize=ResizeConfig(short_side=128, max_side=224))
+        default_factory=lambda: DetectorConfig(resize=ResizeRule(short_side=128, max_side=224))
     )
     device: torch.device = torch.device("cpu")
     batches: list[tuple[Size, int]] = field(default_factory=list)

@@ -13,7 +13,7 @@ from model.config.detector import (
     RoiConfig,
     RpnConfig,
 )
-from model.config.resize import ResizeConfig
+from model.config.resize import ResizeRule
 from model.evaluate import main
 from model.network.checkpoint import save_checkpoint
 from model.network.detector import Detector
@@ -23,7 +23,7 @@ from tests.model.conftest import CocoFolder
 
 def tiny_checkpoint(path: Path, class_names: tuple[str, ...] = ("red", "green")) -> Path:
     config = DetectorConfig(
-        resize=ResizeConfig(short_side=64, max_side=128),
+        resize=ResizeRule(short_side=64, max_side=128),
         backbone=BackboneConfig(name="resnet18", weights="none"),
         pyramid=PyramidConfig(channels=8),
         rpn=RpnConfig(pre_nms_test=50, post_nms_test=50),

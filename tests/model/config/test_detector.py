@@ -7,7 +7,6 @@ import pytest
 import model
 from model.config.detector import AnchorConfig, DetectorConfig, RpnConfig
 from model.config.files import ConfigError, from_mapping, load_config, to_mapping
-from model.config.resize import ResizeConfig
 from model.config.training import TrainConfig
 
 SHIPPED = sorted((Path(str(model.__file__)).parent / "recipes").rglob("*.toml"))
@@ -125,26 +124,6 @@ def test_all_faults_are_told_in_one_line() -> None:
     with pytest.raises(ConfigError, match="seed: .*; here: unknown key x") as caught:
         from_mapping(TrainConfig, RUN | {"x": 1, "seed": "a"}, "here")
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        ({"short_side": 400, "max_side": 300}, "short_side <= max_side"),
-        ({"short_side": 64, "max_side": 96, "buckets": [[100, 128]]}, "multiples of 32"),
-        ({"short_side": 64, "max_side": 96, "buckets": [[64, 96]]}, "no bucket holds"),
-        ({"short_side": 64, "max_side": 96, "buckets": [[96, 0]]}, "greater than or equal to 1"),
-    ],
-)
-def test_frames_that_inference_could_not_use_are_refused(
-    values: dict[str, Any], reason: str
-) -> None:
-    with pytest.raises(ConfigError, match=reason):
-        from_mapping(ResizeConfig, values, "here")
-
-
-def test_buckets_come_from_the_resize_rule_where_none_are_given() -> None:
-    assert ResizeConfig(short_side=64, max_side=96).buckets == ((64, 64), (64, 96), (96, 64))
 
 
 def test_background_may_not_overlap_more_than_foreground() -> None:

@@ -1,4 +1,3 @@
-import math
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +8,16 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from torch import nn
 
-from model.config.resize import Rounding, Size, choose_bucket, default_buckets, resized_size
+from model.config.resize import ResizeRule, Size
 from model.data.pictures import UnreadableImage, read_image, read_size
 from model.data.transforms import (
     flip_horizontal,
+    frame_image,
     image_tensor,
     letterbox,
     resize_image,
     scale_boxes,
+    stretch,
 )
 from tests.model.conftest import noise
 
@@ -37,12 +38,6 @@ STORED = {
 
 
 @st.composite
-def rules(draw: st.DrawFn) -> tuple[int, int]:
-    short_side = draw(st.integers(1, 1000))
-    return short_side, draw(st.integers(short_side, 2000))
-
-
-@st.composite
 def boxes_in(draw: st.DrawFn, size: Size) -> torch.Tensor:
     height, width = size
     xs = sorted(draw(st.tuples(st.floats(0, width, width=32), st.floats(0, width, width=32))))
@@ -50,113 +45,21 @@ def boxes_in(draw: st.DrawFn, size: Size) -> torch.Tensor:
     return torch.tensor([[xs[0], ys[0], xs[1], ys[1]]])
 
 
-@pytest.mark.parametrize(
-    ("size", "expected"),
-    [
-        ((480, 640), (320, 427)),
-        ((640, 480), (427, 320)),
-        ((300, 451), (320, 481)),
-        ((100, 1000), (58, 576)),
-        ((2000, 1), (576, 1)),
-        ((320, 576), (320, 576)),
-    ],
-)
-def test_the_shorter_side_is_fixed_until_the_longer_would_pass_its_limit(
-    size: Size, expected: Size
-) -> None:
-    assert resized_size(size, 320, 576) == expected
-
-
-def test_half_a_pixel_rounds_up() -> None:
-    assert resized_size((2, 5), 5, 100) == (5, 13)  # 5 * 2.5 = 12.5, which Python rounds to 12
-
-
-@given(size=sizes, rule=rules())
-def test_a_resized_image_reaches_one_limit_and_passes_none(
-    size: Size, rule: tuple[int, int]
-) -> None:
-    short_side, max_side = rule
-    resized = resized_size(size, *rule)
-    assert 1 <= min(resized) <= short_side
-    assert max(resized) <= max_side
-    assert min(resized) == short_side or max(resized) == max_side
-
-
-@given(size=sizes, rule=rules())
-def test_the_rule_treats_both_orientations_alike(size: Size, rule: tuple[int, int]) -> None:
-    assert resized_size(size[::-1], *rule) == resized_size(size, *rule)[::-1]
-
-
-def test_an_image_without_pixels_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"at least one pixel.*\(0, 5\)"):
-        resized_size((0, 5), 320, 576)
-
-
-@given(size=sizes, rule=rules())
-def test_every_resized_image_has_a_default_bucket(size: Size, rule: tuple[int, int]) -> None:
-    choose_bucket(resized_size(size, *rule), default_buckets(*rule))
-
-
-@given(rule=rules(), stride=st.sampled_from([8, 32, 64]))
-def test_default_buckets_hold_the_extremes_are_multiples_and_rise(
-    rule: tuple[int, int], stride: int
-) -> None:
-    buckets = default_buckets(*rule, stride)
-    for extreme in (rule, rule[::-1]):
-        choose_bucket(extreme, buckets)
-    assert all(height % stride == 0 and width % stride == 0 for height, width in buckets)
-    assert {frame[::-1] for frame in buckets} == set(buckets)
-    assert list(buckets) == sorted(set(buckets), key=lambda frame: (math.prod(frame), frame))
-
-
-def test_default_buckets_are_what_cameras_make_and_the_longest() -> None:
-    assert default_buckets(320, 576) == (
-        (320, 320),
-        (320, 448),
-        (448, 320),
-        (320, 512),
-        (512, 320),
-        (320, 576),
-        (576, 320),
-    )
-    assert default_buckets(800, 1333)[1::2] == ((800, 1088), (800, 1248), (800, 1344))
-
-
-def test_a_picture_a_pixel_off_three_by_two_has_its_bucket() -> None:
-    assert choose_bucket(resized_size((300, 451), 320, 576), default_buckets(320, 576)) == (
-        320,
-        512,
-    )
-
-
-def test_buckets_of_a_rule_that_contradicts_itself_are_refused() -> None:
-    with pytest.raises(ValueError, match="got 400 and 300"):
-        default_buckets(400, 300)
-
-
-def test_the_smallest_bucket_that_holds_an_image_is_chosen() -> None:
-    buckets = ((640, 640), (320, 640), (320, 448))
-    assert choose_bucket((320, 448), buckets) == (320, 448)
-    assert choose_bucket((320, 449), buckets) == (320, 640)
-    assert choose_bucket((321, 10), buckets) == (640, 640)
-
-
-def test_of_equal_buckets_the_first_is_chosen() -> None:
-    assert choose_bucket((64, 64), ((64, 128), (128, 64))) == (64, 128)
-    assert choose_bucket((64, 64), ((128, 64), (64, 128))) == (128, 64)
-
-
-def test_an_image_that_no_bucket_holds_is_refused_with_what_there_is() -> None:
-    with pytest.raises(ValueError, match=r"\(65, 10\).*\[\(64, 128\)\]"):
-        choose_bucket((65, 10), ((64, 128),))
-
-
 def test_resizing_is_pillows_bilinear_and_takes_height_first() -> None:
     image = noise((30, 45))
-    resized = resize_image(image, (20, 60))
+    resized = stretch(image, (20, 60))
     assert (resized.height, resized.width) == (20, 60)
     expected = image.resize((60, 20), Image.Resampling.BILINEAR)
     assert np.array_equal(np.asarray(resized), np.asarray(expected))
+
+
+def test_an_image_is_resized_and_framed_as_the_rule_says() -> None:
+    image, rule = noise((50, 75)), ResizeRule(64, 112, "floor", "bilinear")
+    pixels, size = frame_image(image, rule)
+    assert (size, pixels.shape) == ((64, 96), (3, 64, 96))
+    assert torch.equal(pixels, image_tensor(stretch(image, (64, 96), "bilinear")))
+    small = resize_image(image, rule.at_short_side(40))
+    assert (small.height, small.width) == (40, 60)
 
 
 def test_a_letterboxed_image_lies_top_left_and_the_rest_is_zero() -> None:
@@ -286,26 +189,10 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
         read_size(tmp_path / "a.jpg")
 
 
-@pytest.mark.parametrize(
-    ("size", "rounding", "expected"),
-    [
-        ((480, 640), "round", (800, 1067)),  # Detectron2
-        ((480, 640), "floor", (800, 1066)),  # torchvision
-        (
-            (161, 200),
-            "floor",
-            (799, 993),
-        ),  # 161 * (800 / 161) is a hair below 800, in torchvision too
-    ],
-)
-def test_sides_are_rounded_as_the_rule_says(size: Size, rounding: Rounding, expected: Size) -> None:
-    assert resized_size(size, 800, 1333, rounding) == expected
-
-
 @pytest.mark.parametrize("new_size", [(60, 33), (17, 90), (9, 5), (23, 41)])
 def test_plain_interpolation_is_torchs_rounded_to_bytes(new_size: Size) -> None:
     image = noise((23, 41))
     floats = image_tensor(image)[None].float()
     expected = nn.functional.interpolate(floats, new_size, mode="bilinear", align_corners=False)
-    got = image_tensor(resize_image(image, new_size, "bilinear")).float()
+    got = image_tensor(stretch(image, new_size, "bilinear")).float()
     assert (got - expected[0]).abs().max() < 0.501

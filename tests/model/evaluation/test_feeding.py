@@ -3,11 +3,11 @@ import pytest
 import torch
 from PIL import Image
 
-from model.config.resize import ResizeConfig
+from model.config.resize import ResizeRule
 from model.evaluation.feeding import Frames, Loading, frame_batches
 from tests.model.conftest import CocoFolder
 
-RESIZE = ResizeConfig(short_side=128, max_side=224)
+RESIZE = ResizeRule(short_side=128, max_side=224)
 
 
 def batches(folder: CocoFolder, loading: Loading) -> list[Frames]:

@@ -2,11 +2,10 @@ import torch
 from torch import Tensor
 
 from model.config.detector import RoiConfig
-from model.config.resize import ResizeConfig
 from model.evaluation.evaluation import evaluate, evaluate_at_scales
 from model.evaluation.feeding import Loading
 from model.evaluation.results import PhotoDetections
-from model.evaluation.scales import at_scale, merge
+from model.evaluation.scales import merge
 from tests.model.colours import ColourDetector
 from tests.model.conftest import CocoFolder
 from tests.model.small import random_boxes
@@ -49,12 +48,6 @@ def test_merging_nothing_gives_nothing() -> None:
     empty = PhotoDetections(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64))
     merged = merge([empty, empty], RoiConfig())
     assert [tuple(values.shape) for values in merged] == [(0, 4), (0,), (0,)]
-
-
-def test_a_scale_keeps_the_proportion_of_the_sides_and_the_own_scale_its_buckets() -> None:
-    resize = ResizeConfig(800, 1333, buckets=((1344, 1344),))
-    assert at_scale(resize, 800) is resize
-    assert (at_scale(resize, 480).short_side, at_scale(resize, 480).max_side) == (480, 800)
 
 
 def test_pictures_are_seen_at_every_scale_and_found_in_the_photograph(coloured: CocoFolder) -> None:

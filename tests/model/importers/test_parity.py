@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.config.resize import round_up
+from model.config.resize import least_frame
 from model.importers.torchvision import import_torchvision
 from model.network.detector import Detector
 from tests.references import (
@@ -29,7 +29,7 @@ def test_an_imported_detector_gives_torchvisions_answers(
 ) -> None:
     image = photograph(name, size)
     expected = torchvision_answers(torchvision_detector(), image)
-    frame = torch.zeros((1, 3, *(round_up(side, 32) for side in size)), dtype=torch.uint8)
+    frame = torch.zeros((1, 3, *least_frame([size])), dtype=torch.uint8)
     frame[0, :, : size[0], : size[1]] = image
     with torch.inference_mode():
         answer = ours.detect(frame, torch.tensor([size]))

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model.config.resize import ResizeConfig, Size
+from model.config.resize import ResizeRule, Size
 from model.data.faults import DataError
 from model.training.batches import Batch, Sample, TrainingSet, collate, training_loader
 from model.training.epochs import Draw, Share, divide, plan_epoch
@@ -95,7 +95,7 @@ def training_set(folder: CocoFolder) -> TrainingSet:
     folder.add_box(folder.add_image("wide.png", (20, 45)), [5, 3, 30, 10], category_id=7)
     folder.add_image("tall.png", (50, 21))
     folder.add_box(folder.add_image("long.png", (10, 90)), [0, 0, 90, 10])
-    return TrainingSet(folder.read(), ResizeConfig(short_side=40, max_side=80))
+    return TrainingSet(folder.read(), ResizeRule(short_side=40, max_side=80))
 
 
 def test_a_sample_is_resized_with_its_boxes(folder: CocoFolder) -> None:

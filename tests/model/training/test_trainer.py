@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.config.resize import ResizeConfig
+from model.config.resize import ResizeRule
 from model.config.training import ScheduleConfig, TrainConfig
 from model.data.coco import CocoDataset
 from model.network.detector import Detector
@@ -26,7 +26,7 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> list[Batch]:
     dataset = CocoDataset.read(root / "train.json", root)
     sizes = [record.size for record in dataset.records]
     plan = plan_epoch(sizes, seed=0, epoch=0, batch_size=4, short_sides=(64,))
-    training_set = TrainingSet(dataset, ResizeConfig(64, 96))
+    training_set = TrainingSet(dataset, ResizeRule(64, 96))
     steps = [divide(batch, training_set.frame(batch), 1) for batch in plan]
     return [batch for [batch] in training_loader(training_set, steps, 0)]
 
