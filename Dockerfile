@@ -35,9 +35,9 @@ COPY --from=cpu-requirements /build/requirements.txt ./
 RUN python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir -r requirements.txt
 COPY pyproject.toml LICENSE ./
 COPY service service
-# The commands that train and export have no place here: their packages stay behind.
-RUN python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps . \
-    && rm -f /opt/venv/bin/fpn-train /opt/venv/bin/fpn-eval /opt/venv/bin/fpn-export
+# The other packages stay behind, and so do their commands: of [project.scripts] what the service has is kept.
+RUN sed -i '/^\[project\.scripts\]/,/^\[/ { /=/ { /"service\./!d } }' pyproject.toml \
+    && python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps .
 COPY deploy/probe.py /app/
 COPY deploy/models/default/model.onnx /models/
 # A checkout under a strict umask must not make files that the server's user cannot read.
@@ -94,9 +94,9 @@ COPY --from=gpu-requirements /build/requirements.txt ./
 RUN python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir -r requirements.txt
 COPY pyproject.toml LICENSE ./
 COPY service service
-# The commands that train and export have no place here: their packages stay behind.
-RUN python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps . \
-    && rm -f /opt/venv/bin/fpn-train /opt/venv/bin/fpn-eval /opt/venv/bin/fpn-export
+# The other packages stay behind, and so do their commands: of [project.scripts] what the service has is kept.
+RUN sed -i '/^\[project\.scripts\]/,/^\[/ { /=/ { /"service\./!d } }' pyproject.toml \
+    && python3 -m pip --python /opt/venv/bin/python3 install --no-cache-dir --no-deps .
 COPY deploy/probe.py /app/
 COPY deploy/models/default/model.onnx /models/
 # A checkout under a strict umask must not make files that the server's user cannot read.

@@ -33,13 +33,14 @@ COMPOSE = [
     *("-f", "docker-compose.yml", "-f", "deploy/compose.cpu.yml"),
 ]
 USER_ID = 10001  # as in the Dockerfile
+COMMANDS = ["fpn-detect", "fpn-serve"]
 UP_TIMEOUT_S = 420
 SCRAPE_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 45  # stop_grace_period in docker-compose.yml
 SIZE = (180, 240)  # height, width of the picture
 
 INSIDE = """
-import errno, importlib.util, json, os
+import errno, glob, importlib.util, json, os
 
 def refused(path):
     try:
@@ -50,6 +51,8 @@ def refused(path):
 print(json.dumps({
     "user": os.getuid(),
     "torch": importlib.util.find_spec("torch") is not None,
+    "commands": sorted(map(os.path.basename, glob.glob("/opt/venv/bin/fpn-*"))),
+    "home": os.listdir(os.path.expanduser("~")),
     "pip": importlib.util.find_spec("pip") is not None,
     "root": refused("/written"),
     "capabilities": [l.split()[1] for l in open("/proc/self/status") if l.startswith("CapEff")][0],
@@ -128,6 +131,8 @@ def check_all() -> None:
     step("it has no capabilities", lambda: expect(int(inside["capabilities"], 16), 0))
     step("its root file system is read-only", lambda: expect(inside["root"], "EROFS"))
     step("its environment has no torch", lambda: expect(inside["torch"], False))
+    step("its commands are the service's", lambda: expect(inside["commands"], COMMANDS))
+    step("it has written nothing", lambda: expect(inside["home"], []))
     step("its environment has no installer", lambda: expect(inside["pip"], False))
     step("SIGTERM ends it with exit code 0", stopped)
 

@@ -1,4 +1,4 @@
-"""`python -m service.offline MODEL IMAGES...`: detections and where the time goes, without a server.
+"""`fpn-detect MODEL IMAGES...`, or `python -m service.offline`: detections and where the time goes, without a server.
 
 The exit status is 0, 1 when an image could not be read (the others are answered), 2 when the model,
 the device or an option cannot be used.
@@ -20,7 +20,7 @@ from service.offline.files import Answer, Plan, Unreadable, detect_files
 from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
 
-PROGRAM = "python -m service.offline"
+PROGRAM = "fpn-detect"
 MAX_PIXELS: int = Settings.model_fields["max_pixels"].default
 
 

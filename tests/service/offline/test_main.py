@@ -1,4 +1,4 @@
-"""`python -m service.offline`, with the tiny model: what it prints, and what it says of bad input."""
+"""`fpn-detect`, with the tiny model: what it prints, and what it says of bad input."""
 
 import json
 from pathlib import Path
