@@ -19,12 +19,13 @@ from time import perf_counter
 from typing import Any, get_args
 
 import numpy as np
+import torch
 from tqdm import tqdm
 
 from model.data.coco import CocoDataset, Record
 from model.data.faults import DataError
 from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
-from model.evaluation.results import category_ids
+from model.evaluation.results import PhotoDetections, category_ids, detection_results
 from service.artifact.tensors import Outputs
 from service.detections import to_photograph
 from service.engine.engine import Engine
@@ -105,14 +106,10 @@ def _results(
 ) -> list[dict[str, Any]]:
     """One picture's detections as COCO results; `outputs` are its own, without N."""
     count = int(outputs.counts)
-    corners = to_photograph(outputs.boxes[:count], pictured.frame)
-    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
-    scores, labels = outputs.scores[:count].tolist(), outputs.labels[:count].tolist()
-    image_id = pictured.record.image_id
-    return [
-        {"image_id": image_id, "category_id": categories[label], "bbox": box, "score": score}
-        for box, score, label in zip(boxes, scores, labels, strict=True)
-    ]
+    boxes = to_photograph(outputs.boxes[:count], pictured.frame)
+    found = (boxes, outputs.scores[:count], outputs.labels[:count])
+    detections = PhotoDetections(*map(torch.from_numpy, found))
+    return detection_results(pictured.record.image_id, detections, categories)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

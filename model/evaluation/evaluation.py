@@ -13,7 +13,7 @@ from model.evaluation.results import (
     category_ids,
     detection_results,
     in_photograph,
-    proposal_results,
+    level_results,
 )
 from model.evaluation.scales import ScaleFigures, find_at_scales
 from model.evaluation.scoring import Scores, score
@@ -77,10 +77,12 @@ def evaluate(
     results: list[dict[str, Any]] = []
     by_level: dict[str, list[dict[str, Any]]] = {name: [] for name in detector.level_names}
     for finding in findings(detector, dataset, detector.config.resize, loading):
-        results += detection_results(finding.record, in_photograph(finding), categories)
+        record = finding.record
+        found = in_photograph(finding.found, finding.content, record.size)
+        results += detection_results(record.image_id, found, categories)
         if proposals:
-            for level, found in zip(by_level.values(), proposal_results(finding), strict=True):
-                level += found
+            for level, proposed in zip(by_level.values(), level_results(finding), strict=True):
+                level += proposed
     truth = dataset.ground_truth
     scores = score(truth, results)
     found_by_level = level_metrics(truth, by_level) if proposals else {}

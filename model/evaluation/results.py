@@ -1,6 +1,6 @@
-"""What was found in a picture, as COCO results: boxes in pixels of the photograph, category ids by class name.
+"""What was found in an image, as COCO results: boxes in pixels of the photograph, category ids by class name.
 
-D      detections an image   L, K   levels, and proposals of each
+D      detections an image   L, K   levels, and proposals of each   B      boxes of one image
 """
 
 from collections.abc import Sequence
@@ -9,14 +9,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from model.data.coco import CocoDataset, Record
+from model.config.resize import Size
+from model.data.coco import CocoDataset
 from model.data.faults import DataError
 from model.data.transforms import scale_boxes
 from model.evaluation.inference import Finding
+from model.network.detections import FinalBoxes
+from model.network.detector import Detections
 
 
 class PhotoDetections(NamedTuple):
-    """Detections in pixels of a photograph: boxes float32 [D, 4] xyxy, scores float32 [D], labels int64 [D]."""
+    """Detections in pixels of a photograph: boxes float [D, 4] xyxy, scores float [D], labels int64 [D]."""
 
     boxes: Tensor
     scores: Tensor
@@ -24,7 +27,7 @@ class PhotoDetections(NamedTuple):
 
 
 def category_ids(class_names: Sequence[str], dataset: CocoDataset) -> list[int]:
-    """Return the data set's category id of each of the detector's labels, matched by name.
+    """The data set's category id of each of the detector's labels, matched by name.
 
     Raises:
         DataError: the classes differ.
@@ -39,41 +42,47 @@ def category_ids(class_names: Sequence[str], dataset: CocoDataset) -> list[int]:
     return [ids[name] for name in class_names]
 
 
-def in_photograph(finding: Finding) -> PhotoDetections:
-    """Return a picture's detections, the real ones, in pixels of the photograph."""
-    found, count = finding.found, int(finding.found.counts)
-    boxes = scale_boxes(found.boxes[:count], finding.content, finding.record.size)
+def in_photograph(found: Detections | FinalBoxes, content: Size, size: Size) -> PhotoDetections:
+    """An image's detections, the real ones, in pixels of the photograph.
+
+    Args:
+        found: of the image alone, without N, in pixels of its frame.
+        content: the size that the photograph has in the frame.
+        size: its own.
+    """
+    count = int(found.counts)
+    boxes = scale_boxes(found.boxes[:count], content, size)
     return PhotoDetections(boxes, found.scores[:count], found.labels[:count])
 
 
 def detection_results(
-    record: Record, detections: PhotoDetections, categories: Sequence[int]
+    image_id: int, detections: PhotoDetections, categories: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """Return a picture's detections as COCO results; `categories` are the labels' ids."""
-    boxes, scores, labels = _xywh(detections.boxes), *map(Tensor.tolist, detections[1:])
+    """An image's detections as COCO results; `categories` are the labels' ids."""
+    results = box_results(image_id, detections.boxes, detections.scores)
+    labels = detections.labels.tolist()
     return [
-        {"image_id": record.image_id, "category_id": categories[label], "bbox": box, "score": score}
-        for box, score, label in zip(boxes, scores, labels, strict=True)
+        result | {"category_id": categories[label]}
+        for result, label in zip(results, labels, strict=True)
     ]
 
 
-def proposal_results(finding: Finding) -> list[list[dict[str, Any]]]:
-    """Return a picture's proposals of each level as COCO results, but for their category."""
+def box_results(image_id: int, boxes: Tensor, scores: Tensor) -> list[dict[str, Any]]:
+    """Boxes [B, 4] xyxy in pixels of a photograph and their scores [B] as COCO results, but for a category."""
+    corners, far_corners = boxes[:, :2], boxes[:, 2:]
+    boxes_xywh = torch.cat((corners, far_corners - corners), dim=1).tolist()
+    return [
+        {"image_id": image_id, "bbox": box, "score": score}
+        for box, score in zip(boxes_xywh, scores.tolist(), strict=True)
+    ]
+
+
+def level_results(finding: Finding) -> list[list[dict[str, Any]]]:
+    """An image's proposals of each of L levels, as `box_results`."""
     found, record = finding.found, finding.record
     levels = []
     for level, count in enumerate(found.proposal_counts.tolist()):
         boxes = scale_boxes(found.proposal_boxes[level, :count], finding.content, record.size)
-        scores = found.proposal_scores[level, :count].tolist()
-        levels.append(
-            [
-                {"image_id": record.image_id, "bbox": box, "score": score}
-                for box, score in zip(_xywh(boxes), scores, strict=True)
-            ]
-        )
+        scores = found.proposal_scores[level, :count]
+        levels.append(box_results(record.image_id, boxes, scores))
     return levels
-
-
-def _xywh(boxes: Tensor) -> list[list[float]]:
-    corners, far_corners = boxes[:, :2], boxes[:, 2:]
-    listed: list[list[float]] = torch.cat((corners, far_corners - corners), dim=1).tolist()
-    return listed

@@ -78,10 +78,11 @@ def find_at_scales(
         watch = _Stopwatch(detector)
         results = []
         for finding in findings(watch, dataset, resize.at_short_side(scale), loading):
-            found = in_photograph(finding)
-            results += detection_results(finding.record, found, categories)
+            record = finding.record
+            found = in_photograph(finding.found, finding.content, record.size)
+            results += detection_results(record.image_id, found, categories)
             if scale in scales:
-                by_image[finding.record.image_id].append(found)
+                by_image[record.image_id].append(found)
         metrics = coco_metrics(dataset.ground_truth, results)
         measured[str(scale)] = (metrics, watch.seconds)
     start = time.perf_counter()
@@ -90,7 +91,7 @@ def find_at_scales(
     results = [
         result
         for record in dataset.records
-        for result in detection_results(record, merged[record.image_id], categories)
+        for result in detection_results(record.image_id, merged[record.image_id], categories)
     ]
     name = " + ".join(str(scale) for scale in sorted(set(scales)))
     measured[name] = (coco_metrics(dataset.ground_truth, results), seconds)

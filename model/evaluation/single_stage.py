@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from model.config.resize import Size
 from model.config.training import StageName
@@ -14,7 +14,7 @@ from model.evaluation.detection_metrics import Metrics, coco_metrics, format_tab
 from model.evaluation.evaluation import evaluate
 from model.evaluation.feeding import Loading, frame_batches
 from model.evaluation.proposal_metrics import ProposalMetrics, proposal_metrics
-from model.evaluation.results import PhotoDetections, category_ids, detection_results
+from model.evaluation.results import box_results, category_ids, detection_results, in_photograph
 from model.evaluation.tables import text_table
 from model.network.detections import FinalBoxes
 from model.network.detector import Detector
@@ -52,12 +52,8 @@ def recall(dataset: CocoDataset, proposals: ProposalSet) -> ProposalMetrics:
     results = []
     for record in dataset.records:
         found = proposals.of(record.image_id, len(proposals.boxes))
-        x1, y1, x2, y2 = found.boxes.T
-        boxes_xywh = np.stack([x1, y1, x2 - x1, y2 - y1], axis=1).tolist()
-        results += [
-            {"image_id": record.image_id, "bbox": box, "score": score}
-            for box, score in zip(boxes_xywh, found.scores.tolist(), strict=True)
-        ]
+        boxes, scores = torch.from_numpy(found.boxes), torch.from_numpy(found.scores)
+        results += box_results(record.image_id, boxes, scores)
     return proposal_metrics(dataset.ground_truth, results)
 
 
@@ -77,25 +73,22 @@ def metrics_among(
         contents = [(int(height), int(width)) for height, width in frames.sizes]
         given = stacked(
             [
-                scale_boxes(
-                    torch.from_numpy(proposals.of(record.image_id, count).boxes),
-                    record.size,
-                    content,
-                )
+                _in_frame(proposals.of(record.image_id, count), record.size, content)
                 for record, content in zip(records, contents, strict=True)
             ]
         )
         with torch.inference_mode():
-            found = detector.detect_among(
+            batch = detector.detect_among(
                 frames.images.to(device),
                 frames.sizes.to(device),
                 given.boxes.to(device),
                 given.valid.to(device),
             )
+        batch = FinalBoxes(*(values.cpu() for values in batch))
         for row, (record, content) in enumerate(zip(records, contents, strict=True)):
-            results += detection_results(
-                record, _in_photograph(found, row, content, record.size), categories
-            )
+            found = FinalBoxes(*(values[row] for values in batch))
+            detections = in_photograph(found, content, record.size)
+            results += detection_results(record.image_id, detections, categories)
     return coco_metrics(dataset.ground_truth, results)
 
 
@@ -126,7 +119,6 @@ def stage_figures(
     return format_table(metrics), metrics.scalars()
 
 
-def _in_photograph(found: FinalBoxes, row: int, content: Size, size: Size) -> PhotoDetections:
-    count = int(found.counts[row])
-    boxes = scale_boxes(found.boxes[row, :count].cpu(), content, size)
-    return PhotoDetections(boxes, found.scores[row, :count].cpu(), found.labels[row, :count].cpu())
+def _in_frame(given: PictureProposals, size: Size, content: Size) -> Tensor:
+    """The boxes [P, 4] of a photograph of `size` in pixels of the frame that holds it at the size `content`."""
+    return scale_boxes(torch.from_numpy(given.boxes), size, content)

@@ -120,9 +120,10 @@ def _candidates(level: LevelPredictions, anchors: int, count: int) -> _Candidate
 
 
 def stacked(boxes: Sequence[Tensor]) -> Proposals:
-    """Given boxes, [P, 4] of each of N images, as the proposals of a batch: R is the largest P."""
+    """Given boxes, [P, 4] of each of N images, as the proposals of a batch: R is the largest P, and at least 1."""
     counts = torch.tensor([len(each) for each in boxes], device=boxes[0].device)
-    padded = pad_sequence(list(boxes), batch_first=True)  # (N, R, 4)
+    one_more = boxes[0].new_zeros(1, 4)
+    padded = pad_sequence([*boxes, one_more], batch_first=True)[:-1]  # (N, R, 4)
     N, R, _ = padded.shape
     order = torch.arange(R, device=padded.device).expand(N, R)
     valid = order < counts[:, None]

@@ -3,12 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from model.data.coco import CocoDataset
 from model.data.faults import DataError
 from model.data.proposal_file import PictureProposals, ProposalSet
-from model.network.proposals import stacked
 from tests.model.conftest import CocoFolder, noise
 
 
@@ -112,12 +110,3 @@ def test_parts_that_do_not_fit_together_are_refused(dataset: CocoDataset, file: 
     np.savez(file, **arrays)
     with pytest.raises(DataError, match="do not fit together"):
         ProposalSet.read(file, dataset)
-
-
-def test_a_batch_of_given_boxes_is_padded_and_says_what_is_real() -> None:
-    boxes = [torch.rand(3, 4), torch.rand(0, 4), torch.rand(2, 4)]
-    proposals = stacked(boxes)
-    assert proposals.boxes.shape == (3, 3, 4)
-    assert proposals.valid.sum(dim=1).tolist() == [3, 0, 2]
-    for row, each in enumerate(boxes):
-        assert torch.equal(proposals.boxes[row][proposals.valid[row]], each)

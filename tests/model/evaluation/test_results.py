@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from model.data.faults import DataError
+from model.evaluation.results import (
+    PhotoDetections,
+    box_results,
+    category_ids,
+    detection_results,
+    in_photograph,
+)
+from model.network.detections import FinalBoxes
+from tests.model.conftest import CocoFolder
+
+
+def test_boxes_become_corner_width_and_height() -> None:
+    boxes = torch.tensor([[5.0, 3.0, 35.0, 13.5], [0.0, 1.0, 2.0, 9.0]])
+    assert box_results(8, boxes, torch.tensor([0.75, 0.5])) == [
+        {"image_id": 8, "bbox": [5, 3, 30, 10.5], "score": 0.75},
+        {"image_id": 8, "bbox": [0, 1, 2, 8], "score": 0.5},
+    ]
+
+
+def test_an_image_without_boxes_has_no_results() -> None:
+    assert box_results(8, torch.zeros(0, 4), torch.zeros(0)) == []
+
+
+def test_a_detection_has_the_category_of_its_label() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 7.0]]).expand(3, 4)
+    found = PhotoDetections(boxes, torch.ones(3), torch.tensor([1, 0, 1]))
+    results = detection_results(2, found, [30, 9])
+    assert [result["category_id"] for result in results] == [9, 30, 9]
+    assert results[0] == {"image_id": 2, "category_id": 9, "bbox": [0, 0, 4, 7], "score": 1}
+
+
+def test_the_real_detections_of_a_frame_are_scaled_by_each_side_to_the_photograph() -> None:
+    boxes = torch.tensor([[2.0, 4.0, 10.0, 20.0], [9.0, 9.0, 9.0, 9.0]])
+    labels = torch.tensor([1, 0])
+    found = FinalBoxes(boxes, torch.tensor([0.5, 0.9]), labels, labels, torch.tensor(1))
+    detections = in_photograph(found, content=(40, 20), size=(20, 60))
+    assert detections.boxes.tolist() == [[6, 2, 30, 10]]
+    assert detections.scores.tolist() == [0.5]
+    assert detections.labels.tolist() == [1]
+
+
+def test_categories_are_matched_by_name_in_the_order_of_the_labels(folder: CocoFolder) -> None:
+    folder.add_image("a.png", (8, 9))
+    dataset = folder.read()  # cat is 3, dog is 7
+    assert category_ids(("dog", "cat"), dataset) == [7, 3]
+
+
+def test_classes_that_differ_are_refused_with_what_either_side_alone_has(
+    folder: CocoFolder,
+) -> None:
+    folder.add_image("a.png", (8, 9))
+    with pytest.raises(DataError, match=r"detector has \['cow'\].*data set \['dog'\]"):
+        category_ids(("cat", "cow"), folder.read())
