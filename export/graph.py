@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from onnxscript import opset18
 from torch import Tensor, nn
 
+from model.config.resize import FRAME_STRIDE
 from model.network.detector import Detections, Detector
 from model.network.frozen_norm import FrozenNormConv2d
 
@@ -33,7 +34,7 @@ INPUTS = ("images", "sizes")
 OUTPUTS = Detections._fields
 
 # Any frame serves for tracing; two images, neither square nor equal, keep a 1 or an N from being taken for granted.
-TRACED_FRAME = (64, 96)
+TRACED_FRAME = (2 * FRAME_STRIDE, 3 * FRAME_STRIDE)
 TRACED_SIZES = ((64, 90), (50, 96))
 
 
@@ -41,11 +42,10 @@ def trace(detector: Detector) -> onnx.ModelProto:
     """The graph of `detector`, checked by onnx.checker. The detector itself is left as it was."""
     network = _Inference(_with_plain_convolutions(detector)).eval()
     images = torch.zeros((len(TRACED_SIZES), 3, *TRACED_FRAME), dtype=torch.uint8)
-    N, H, W = (torch.export.Dim(name) for name in ("N", "H_32", "W_32"))
+    N, H, W = (torch.export.Dim(name) for name in ("N", f"H_{FRAME_STRIDE}", f"W_{FRAME_STRIDE}"))
     with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter(
-            "ignore"
-        )  # the exporter's own deprecations; the result is compared with torch
+        # the exporter's own deprecations; the result is compared with torch
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
             (images, torch.tensor(TRACED_SIZES)),
@@ -54,7 +54,7 @@ def trace(detector: Detector) -> onnx.ModelProto:
             opset_version=OPSET,
             input_names=list(INPUTS),
             output_names=list(OUTPUTS),
-            dynamic_shapes=({0: N, 2: 32 * H, 3: 32 * W}, {0: N}),
+            dynamic_shapes=({0: N, 2: FRAME_STRIDE * H, 3: FRAME_STRIDE * W}, {0: N}),
             custom_translation_table={torch.ops.fpn.nms.default: _non_max_suppression},
         )
     assert program is not None

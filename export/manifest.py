@@ -9,9 +9,7 @@ from typing import Literal
 import onnx
 
 from export.graph import OPSET
-from model.config.detector import DetectorConfig
 from model.network.detector import Detector
-from model.network.fpn import LEVELS, STRIDES
 
 SCHEMA = 2
 KEY = "manifest"
@@ -68,8 +66,8 @@ def manifest(
         "version": provenance.version or weights_digest(detector),
         "classes": list(detector.class_names),
         "levels": [
-            {"name": f"P{level}", "stride": stride}
-            for level, stride in zip(LEVELS, STRIDES, strict=True)
+            {"name": name, "stride": 2**level}
+            for name, level in zip(detector.level_names, detector.fpn.levels, strict=True)
         ],
         "resize": {
             "short_side": config.resize.short_side,
@@ -90,7 +88,7 @@ def manifest(
             "nms": config.roi.nms_iou,
             "proposal_nms": config.rpn.nms_iou,
         },
-        "max_detections": _most_detections(config, len(detector.class_names)),
+        "max_detections": _most_detections(detector),
         "max_proposals": min(config.rpn.pre_nms_test, config.rpn.post_nms_test),
         "weights": {"license": provenance.license, "data": provenance.data},
         "accuracy": dict(provenance.accuracy),
@@ -98,10 +96,11 @@ def manifest(
     }
 
 
-def _most_detections(config: DetectorConfig, classes: int) -> int:
+def _most_detections(detector: Detector) -> int:
     """D of the artifact: what the limit on detections, on candidates, and the proposals leave."""
-    proposals = min(config.rpn.post_nms_test, len(LEVELS) * config.rpn.pre_nms_test)
-    return min(config.roi.max_detections, config.roi.max_candidates, proposals * classes)
+    rpn, roi = detector.config.rpn, detector.config.roi
+    proposals = min(rpn.post_nms_test, len(detector.fpn.levels) * rpn.pre_nms_test)
+    return min(roi.max_detections, roi.max_candidates, proposals * len(detector.class_names))
 
 
 def described(model: onnx.ModelProto, content: Mapping[str, object]) -> onnx.ModelProto:

@@ -159,7 +159,7 @@ class Detector(nn.Module):
         """Detections and proposals of a batch, in pixels of the frame.
 
         Args:
-            images: uint8 [N, 3, H, W] RGB, content top-left; H and W multiples of 32.
+            images: uint8 [N, 3, H, W] RGB, content top-left; H and W multiples of `FRAME_STRIDE`.
             sizes: int64 [N, 2], (height, width) of each content.
         """
         pyramid, predictions = self(self.normalise(images, sizes))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-STRIDES = (4, 8, 16, 32, 64)
+# Level k has stride 2^k.
 LEVELS = (2, 3, 4, 5, 6)
 
 
@@ -38,7 +38,7 @@ class FeaturePyramid(nn.Module):
         fill_convolutions(self)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """P2..P6, each [N, d, H / stride, W / stride]; the input's H and W must be multiples of 32."""
+        """P2..P6, each [N, d, H / stride, W / stride], of the maps of a frame in multiples of `FRAME_STRIDE`."""
         laterals = [lateral(c) for lateral, c in zip(self.laterals, features, strict=True)]
         merged = merge_top_down(laterals)
         return with_p6([output(m) for output, m in zip(self.outputs, merged, strict=True)])

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from service.errors import InvalidModel
 
 SCHEMA = 2
-GRID = 32  # sides of a bucket are multiples of it: the stride of the backbone's last stage
+# The last level that convolutions make, of the backbone's last stage; coarser ones are subsampled from it.
+LAST_STAGE = 5
 
 Size = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -105,6 +106,14 @@ class Manifest(_Part):
     accuracy: dict[str, float]
     parity: dict[str, JsonValue]
 
+    @property
+    def grid(self) -> int:
+        """What both sides of a frame are multiples of: the coarsest stride that convolutions must divide.
+
+        P6 is subsampled from P5 and takes any side, so levels P2 to P6 need 32.
+        """
+        return int(2 ** min(LAST_STAGE, max(level.number for level in self.levels)))
+
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         for what, names in (
@@ -124,8 +133,8 @@ class Manifest(_Part):
         So whatever holds (short, max) and whatever holds (max, short) hold all of them.
         """
         for bucket in self.buckets:
-            if bucket[0] % GRID or bucket[1] % GRID:
-                raise ValueError(f"bucket {list(bucket)}: expected multiples of {GRID}")
+            if bucket[0] % self.grid or bucket[1] % self.grid:
+                raise ValueError(f"bucket {list(bucket)}: expected multiples of {self.grid}")
         short, longest = self.resize.short_side, self.resize.max_side
         for height, width in ((short, longest), (longest, short)):
             if not any(h >= height and w >= width for h, w in self.buckets):

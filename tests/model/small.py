@@ -15,6 +15,9 @@ from model.config.training import TrainConfig
 # Classes that a network tells apart at once: each is a rectangle of one colour.
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (40, 60, 220)}
 
+# Of P2 to P6.
+STRIDES = (4, 8, 16, 32, 64)
+
 
 def random_boxes(count: int, size: tuple[int, int], seed: int, least: float = 1.0) -> Tensor:
     """Boxes [count, 4] within `size` (height, width), with sides of at least `least`."""

@@ -7,7 +7,7 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from model.config.detector import AnchorConfig
 from model.network.anchors import AnchorGrid, anchors_at, cell_anchors
 from model.network.boxes import box_area
-from model.network.fpn import STRIDES
+from tests.model.small import STRIDES
 
 PAPER = AnchorConfig()
 INPUT = (800, 1000)

@@ -13,6 +13,7 @@ from torchvision import models as networks
 from torchvision.ops import FrozenBatchNorm2d
 
 from model.config.detector import BackboneConfig, BackboneName
+from model.config.resize import FRAME_STRIDE
 from model.network.backbone import CHANNELS, build_backbone
 from model.network.frozen_norm import FrozenNormConv2d, fold_frozen_norms
 from model.network.pretrained import WeightsError
@@ -62,6 +63,14 @@ def test_every_network_gives_maps_at_strides_4_to_32(name: BackboneName) -> None
     expected = [(2, c, 64 // s, 160 // s) for c, s in zip(backbone.channels, strides, strict=True)]
     assert [tuple(each.shape) for each in maps] == expected
     assert backbone.channels == CHANNELS[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_coarsest_map_of_a_frame_has_a_cell_for_each_of_its_strides(name: BackboneName) -> None:
+    with torch.device("meta"):
+        backbone = build_backbone(BackboneConfig(name=name, weights="none"))
+        maps = backbone(torch.zeros(1, 3, 2 * FRAME_STRIDE, 5 * FRAME_STRIDE))
+    assert maps[-1].shape[-2:] == (2, 5)
 
 
 @pytest.mark.parametrize("reference", [lambda norm: norm, frozen_norm])

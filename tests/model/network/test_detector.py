@@ -8,9 +8,9 @@ from torch import Tensor
 from model.config.detector import DetectorConfig, PixelConfig
 from model.config.files import from_mapping
 from model.network.detector import Detections, Detector
-from model.network.fpn import STRIDES
 from model.network.pooling import assign_levels
 from tests.detectors import CLASS_NAMES, noise, small_detector
+from tests.model.small import STRIDES
 
 FRAME = (64, 96)
 SIZES = torch.tensor([[64, 96], [50, 96], [64, 40]])

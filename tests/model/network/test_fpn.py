@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.network.fpn import LEVELS, STRIDES, FeaturePyramid
+from model.network.fpn import LEVELS, FeaturePyramid
+from tests.model.small import STRIDES
 
 CHANNELS = (3, 4, 5, 6)
 HEIGHT, WIDTH = 32, 96  # C5 is 1 x 3

@@ -6,10 +6,9 @@ from torch import Tensor, nn
 from torchvision.ops import roi_align, roi_pool
 
 from model.config.detector import RoiConfig
-from model.network.fpn import STRIDES
 from model.network.pooling import assign_levels, pool_regions
 from model.network.roi import Conv5Head, RoiHead
-from tests.model.small import random_boxes
+from tests.model.small import STRIDES, random_boxes
 
 HEIGHT, WIDTH = 256, 448
 CONFIG = RoiConfig(resolution=3, fc_channels=16)

@@ -62,6 +62,19 @@ def test_what_is_not_understood_is_refused_and_named(changes: dict[str, Any], sa
         read_manifest(changed(**changes))
 
 
+@pytest.mark.parametrize(
+    ("levels", "grid"), [((2, 3, 4, 5, 6), 32), ((3, 4, 5, 6, 7), 32), ((2, 3, 4), 16)]
+)
+def test_a_frame_is_of_whole_cells_of_the_coarsest_level_that_convolutions_make(
+    levels: tuple[int, ...], grid: int
+) -> None:
+    named = [{"name": f"P{level}", "stride": 2**level} for level in levels]
+    frames = [[2 * grid, 96], [96, 2 * grid]]
+    assert read_manifest(changed(levels=named, buckets=frames)).grid == grid
+    with pytest.raises(InvalidModel, match=f"expected multiples of {grid}"):
+        read_manifest(changed(levels=named, buckets=[*frames, [2 * grid + 8, 96]]))
+
+
 def test_a_missing_key_is_named() -> None:
     rest = {key: value for key, value in MANIFEST.items() if key != "resize"}
     with pytest.raises(InvalidModel, match=r"resize: Field required"):
