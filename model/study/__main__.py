@@ -29,7 +29,8 @@ from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import propose_all, stage_figures
 from model.network.checkpoint import load_detector
 from model.study.page import write_page
-from model.training.run import Run, RunError
+from model.training.resumption import RunError
+from model.training.run import Run
 
 logger = logging.getLogger(__name__)
 

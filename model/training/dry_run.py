@@ -27,7 +27,7 @@ def describe(run: Run) -> str:
         "all": detector,
     }
     processes, accumulate = run.processes.count, schedule.accumulate
-    images = len(run.training.records)
+    images = len(run.datasets.training.records)
     steps = schedule.steps - run.done
     seconds = _seconds_a_step(run)
     return "\n".join(

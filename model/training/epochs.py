@@ -9,12 +9,14 @@ orientations shares the last batches, so that every picture is drawn once an epo
 ceil(I / batch_size) batches.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
 from model.config.resize import Size
+from model.config.training import TrainConfig
 
 # Batches' worth of pictures, drawn at random, among which those of like aspect are put together. On Pascal VOC at
 # batches of 8, padded frames have 1.57 times the pictures' pixels in any order, 1.16 with the orientations apart, and
@@ -42,6 +44,19 @@ class Share:
     positions: tuple[int, ...]
     whole: int
     frame: Size
+
+
+def batches_of_epochs(sizes: Sequence[Size], config: TrainConfig) -> Iterator[list[Draw]]:
+    """The batches of a run over images of `sizes`, (height, width) each, epoch after epoch without end."""
+    for epoch in count():
+        yield from plan_epoch(
+            sizes,
+            seed=config.seed,
+            epoch=epoch,
+            batch_size=config.schedule.batch_size,
+            short_sides=config.data.short_sides or (config.model.resize.short_side,),
+            flip=config.data.flip,
+        )
 
 
 def plan_epoch(

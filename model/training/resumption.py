@@ -1,23 +1,69 @@
-"""What may differ between a run and its resumption."""
+"""Whether a run may begin in its folder, or go on from what is there."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-# Nothing here changes the loss of a step that was done.
+from model.config.files import to_mapping
+from model.config.training import TrainConfig
+from model.errors import Refused
+from model.network.checkpoint import TrainingState, load_training
+
+# What may differ between a run and its resumption: nothing here changes the loss of a step that was done.
 FREE_KEYS = {
     "name",
     "checkpoint_every",
     "eval_every",
     "schedule.steps",
-    "schedule.accumulate",  # but for rounding
+    # but for rounding
+    "schedule.accumulate",
     *(f"data.{key}" for key in ("root", "workers", "verify")),
     *(f"data.val_{key}" for key in ("annotations", "images", "proposals")),
-    "data.train_proposals",  # their content counts, which is in the data's digest
+    # their content counts, which is in the data's digest
+    "data.train_proposals",
 }
 
 
+class RunError(Refused):
+    """A run that cannot begin or go on in its folder; the message says why and what to do."""
+
+
+def require_no_run(last: Path) -> None:
+    """Refuses a folder with the checkpoint `last` of another run.
+
+    Raises:
+        RunError: there is one.
+    """
+    if last.exists():
+        raise RunError(f"{last} exists: pass --resume to go on from it, or another --out")
+
+
+def interrupted(last: Path, config: TrainConfig, data_digest: str) -> TrainingState:
+    """The state of the checkpoint `last`, for a run that goes on as if it had not stopped.
+
+    Raises:
+        RunError: there is none, or it is that of another configuration or of other data.
+        CheckpointError: it cannot be read.
+    """
+    if not last.exists():
+        raise RunError(f"{last}: no checkpoint to resume from; start without --resume")
+    state = load_training(last)
+    different = sorted(differences(state.config, to_mapping(config)))
+    if different:
+        raise RunError(
+            f"{last}: begun with another configuration: {'; '.join(different)}."
+            " Resume with the same one, or start anew with another --out"
+        )
+    if state.data_digest != data_digest:
+        raise RunError(
+            f"{last}: begun with other training data: images, sizes, boxes or proposals are not the same."
+            " Resume with the same data, or start anew with another --out"
+        )
+    return state
+
+
 def differences(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """What differs between two nested configurations, a line a key."""
+    """What differs between two nested configurations, a line a key; not the keys that are free."""
     for key in then.keys() | now.keys():
         name, old, new = prefix + key, then.get(key), now.get(key)
         if isinstance(old, dict) and isinstance(new, dict):

@@ -1,12 +1,11 @@
-"""One training step: losses of a batch, gradients, SGD with warm-up and step decay.
+"""One training step: gradients of the objective, SGD with warm-up and step decay, averaged weights.
 
-Source: section 4 of the FPN paper; joint training of both stages, as Detectron and torchvision do it, or one
-stage by itself, as in the paper (stages.py). Biases do not decay, as in Detectron.
+Source: section 5 of the FPN paper. Biases do not decay, as in Detectron.
 """
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +13,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from model.config.training import ScheduleConfig, TrainConfig
 from model.errors import Refused
+from model.network.checkpoint import TrainingState
 from model.network.detector import Detector
-from model.network.pooling import pool_regions
-from model.network.proposals import Proposals, best_of_all_levels, propose, stacked
 from model.training.batches import Batch
-from model.training.cell_table import Cells, align_regions, neighbourhoods, table_of
-from model.training.losses import TERMS, Losses, roi_losses, rpn_losses
+from model.training.losses import TERMS
+from model.training.objective import Objective
 from model.training.processes import ALONE, Processes
-from model.training.sampling import generator_of
-from model.training.targets import sample_anchors, sample_regions
 
 REMEDY = "Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
 
@@ -56,6 +52,7 @@ class Trainer:
         self, detector: Detector, config: TrainConfig, processes: Processes = ALONE
     ) -> None:
         self.detector = detector.train().to(memory_format=torch.channels_last)
+        self.objective = Objective(self.detector, config)
         self.config = config
         self.device = detector.device
         self.processes = processes
@@ -84,87 +81,27 @@ class Trainer:
         assert isinstance(averaged, Detector)
         return averaged
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """Mixed precision for the network; losses and box arithmetic stay float32 outside of it."""
-        dtype = torch.float16 if self.device.type == "cuda" else torch.bfloat16
-        return torch.autocast(
-            self.device.type, dtype=dtype, enabled=self.config.precision == "mixed"
-        )
+    def state(self) -> dict[str, dict[str, Any]]:
+        """What `restore` needs: the fields of a `TrainingState` that are the trainer's."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": {} if self.average is None else self.average.state_dict(),
+        }
 
-    def losses(self, step: int, batch: Batch) -> Losses:
-        """What `batch`, on the trainer's device, adds to the losses of the run's stage in step number `step`."""
-        seed, stage = self.config.seed, self.config.stage
-        draws = [generator_of(seed, step, position) for position in batch.positions]
-        images = self.detector.normalise(batch.images, batch.sizes)
-        with self.autocast():
-            maps = self.detector.features(images.contiguous(memory_format=torch.channels_last))
-        cells = table_of(maps)
-        if stage == "fast":
-            proposals = stacked(batch.proposals)
-            return Losses(None, None, *self._region_losses(maps, cells, proposals, batch, draws))
-        of_anchors = self._anchor_losses(maps, cells, batch, draws)
-        if stage == "rpn":
-            return Losses(*of_anchors)
-        proposals = self._proposals(maps, batch.sizes)
-        return Losses(*of_anchors, *self._region_losses(maps, cells, proposals, batch, draws))
-
-    def _anchor_losses(
-        self,
-        maps: tuple[Tensor, ...],
-        cells: Cells,
-        batch: Batch,
-        draws: list[torch.Generator],
-    ) -> tuple[Tensor, Tensor]:
-        """The objectness and proposal-box losses; the head looks only at the anchors that are drawn."""
-        detector, config = self.detector, self.detector.config.rpn
-        anchors = torch.cat([grid.all() for grid in detector.anchors(maps)])
-        chosen = sample_anchors(anchors, batch.gt_boxes, config, draws)
-        shapes = detector.rpn.anchors_per_cell
-        with self.autocast():
-            seen = neighbourhoods(cells, chosen.images, chosen.places // shapes)
-            predictions = detector.rpn.at(seen, chosen.places % shapes)
-        return rpn_losses(predictions, chosen, batch.whole, config)
-
-    @torch.no_grad()
-    def _proposals(self, maps: tuple[Tensor, ...], sizes: Tensor) -> Proposals:
-        """What the proposal head offers the second stage in joint training: it looks at all anchors."""
-        rpn = self.detector.config.rpn
-        with self.autocast():
-            predictions = self.detector.rpn(maps)
-        anchors = self.detector.anchors(maps)
-        by_level = propose(predictions, anchors, sizes, rpn, rpn.pre_nms_train)
-        return best_of_all_levels(by_level, rpn.post_nms_train)
-
-    def _region_losses(
-        self,
-        maps: tuple[Tensor, ...],
-        cells: Cells,
-        proposals: Proposals,
-        batch: Batch,
-        draws: list[torch.Generator],
-    ) -> tuple[Tensor, Tensor]:
-        """The classification and box losses on regions drawn from `proposals` and ground truth."""
-        detector, config = self.detector, self.detector.config.roi
-        regions = sample_regions(
-            proposals,
-            batch.gt_boxes,
-            batch.gt_labels,
-            len(detector.class_names),
-            config,
-            draws,
-        )
-        where = regions.boxes, regions.images, config, detector.pooled_levels
-        with self.autocast():
-            # The maximum of RoIPool is no sum of cells.
-            align = config.pooling == "align"
-            pooled = align_regions(cells, *where) if align else pool_regions(maps, *where)
-            predictions = detector.roi(pooled)
-        return roi_losses(predictions, regions, batch.whole, config)
+    def restore(self, state: TrainingState) -> None:
+        """Go on from `state`; the detector's weights are restored by themselves."""
+        self.optimizer.load_state_dict(state.optimizer)
+        # Without loss scaling there is none.
+        if state.scaler:
+            self.scaler.load_state_dict(state.scaler)
+        if self.average is not None:
+            self.average.load_state_dict(state.average)
 
     def step(self, step: int, batches: Sequence[Batch]) -> dict[str, float]:
         """Train as step number `step` (from 0) on this process's share of a batch, one of `batches` after the other.
 
-        Returns the whole batch's losses, their total and the learning rate.
+        The whole batch's losses, their total and the learning rate come back.
 
         Raises:
             DivergedError: the loss or its gradient is not finite. The weights are as they were.
@@ -176,7 +113,7 @@ class Trainer:
         names = TERMS[self.config.stage]
         sums = torch.zeros(len(names), device=self.device)
         for batch in batches:
-            losses = self.losses(step, batch.to(self.device))
+            losses = self.objective.losses(step, batch.to(self.device))
             torch.autograd.backward(self.scaler.scale(losses.total()))
             sums += torch.stack(list(losses.terms().values())).detach()
         self.processes.add_up([sums])
@@ -196,7 +133,7 @@ class Trainer:
         return {"loss": total, **values, "lr": rate}
 
     def _add_up_gradients(self) -> None:
-        """Make every gradient that of the whole batch; a process without pictures has none of its own."""
+        """Make every gradient that of the whole batch; a process without images has none of its own."""
         trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         if self.processes.count > 1:
             for parameter in trained:

@@ -1,0 +1,63 @@
+"""The data sets of a run: what it trains on, what it is scored on, and the proposals given with both."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from model.config.training import DataConfig
+from model.data.coco import CocoDataset
+from model.data.faults import DataError
+from model.data.proposal_file import ProposalSet
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Datasets:
+    """Those of a run, of the same classes; None where there are none."""
+
+    training: CocoDataset
+    validation: CocoDataset | None = None
+    train_proposals: ProposalSet | None = None
+    val_proposals: ProposalSet | None = None
+
+    @property
+    def digest(self) -> str:
+        """What names all that training sees: images, sizes, boxes, and the proposals given with them."""
+        given = self.train_proposals
+        return self.training.digest + (f"+{given.digest}" if given else "")
+
+
+def read_datasets(data: DataConfig) -> Datasets:
+    """The data sets that a configuration names.
+
+    Raises:
+        DataError: a file contradicts itself or the others, or the classes differ.
+    """
+    training = CocoDataset.read(
+        data.root / data.train_annotations,
+        data.root / data.train_images,
+        skip_empty=data.skip_empty,
+        verify=data.verify,
+    )
+    logger.info("training on %s", training.inventory)
+    validation = None
+    if data.val_annotations and data.val_images:
+        validation = CocoDataset.read(
+            data.root / data.val_annotations, data.root / data.val_images, verify=data.verify
+        )
+        if validation.class_names != training.class_names:
+            raise DataError(
+                f"{data.val_annotations}: expected the training set's classes"
+                f" {list(training.class_names)}, got {list(validation.class_names)}"
+            )
+    return Datasets(
+        training,
+        validation,
+        _proposals(data.train_proposals, training),
+        _proposals(data.val_proposals, validation),
+    )
+
+
+def _proposals(path: Path | None, dataset: CocoDataset | None) -> ProposalSet | None:
+    return None if path is None or dataset is None else ProposalSet.read(path, dataset)
