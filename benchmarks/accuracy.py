@@ -2,11 +2,11 @@
 
     python -m benchmarks.accuracy MODEL JSON IMAGES [--batch-size 8] [--json OUT]
 
-Every photograph goes from its file's bytes to boxes through the service's own code: decoding, the
-resize rule, the bucket, the engine, and the way back to the photograph. Only the HTTP around them is
-left out, and with it the rounding of an answer's boxes to hundredths of a pixel. Photographs of one
-bucket run together, which changes no answer. `fpn-eval` gives the same figures of the checkpoint,
-in PyTorch; for a float32 model they agree to within 0.2 points of AP.
+Every photograph goes from its file's bytes to boxes through the service's own code: decoding, the resize rule, the
+bucket, the engine, and the way back to the photograph. Only the HTTP around them is left out, and with it the rounding
+of an answer's boxes to hundredths of a pixel. Photographs of one bucket run together, which changes no answer.
+`fpn-eval` gives the same figures of the checkpoint, in PyTorch; for a float32 model they agree to within 0.2 points of
+AP.
 """
 
 import argparse
@@ -22,8 +22,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from benchmarks.machine import this_machine
+from model.command_line import exit_status, positive
 from model.data.coco import CocoDataset, Record
-from model.data.faults import DataError
+from model.errors import Refused
 from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
 from model.evaluation.results import PhotoDetections, category_ids, detection_results
 from service.artifact.tensors import Outputs
@@ -40,8 +42,8 @@ MAX_PIXELS: int = Settings.model_fields["max_pixels"].default  # what a server t
 
 
 @dataclass(frozen=True)
-class Pictured:
-    """A picture of the data set and its frame."""
+class Framed:
+    """An image of the data set and its frame."""
 
     record: Record
     frame: Frame
@@ -56,16 +58,16 @@ class Served:
     engine_seconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """Return all figures as nested values fit for JSON, which has null for NaN."""
+        """All figures as nested values fit for JSON, which has null for NaN."""
         times = {"seconds_per_image": self.seconds, "engine_seconds": self.engine_seconds}
         return self.metrics.as_json() | times
 
 
 def served_metrics(engine: Engine, dataset: CocoDataset, batch_size: int) -> Served:
-    """Return the metrics of the engine's model on the data set.
+    """The metrics of the engine's model on the data set.
 
     Raises:
-        DataError: the classes differ, or the service refuses a picture; the message names it.
+        Refused: the classes differ, or the service refuses an image; the message names it.
     """
     categories = category_ids(engine.manifest.classes, dataset)
     results: list[dict[str, Any]] = []
@@ -78,68 +80,66 @@ def served_metrics(engine: Engine, dataset: CocoDataset, batch_size: int) -> Ser
             outputs = engine.run(images, sizes)
             engine_s += perf_counter() - start
             for index, each in enumerate(batch):
-                results += _results(each, outputs[index], categories)
+                found = _in_photograph(outputs[index], each.frame)
+                results += detection_results(each.record.image_id, found, categories)
             bar.update(len(batch))
     seconds = perf_counter() - began
     metrics = coco_metrics(dataset.ground_truth, results)
     return Served(metrics, seconds / len(dataset), engine_s / len(dataset))
 
 
-def _batches(engine: Engine, dataset: CocoDataset, most: int) -> Iterator[list[Pictured]]:
-    """The pictures in batches of one bucket; at most a batch of each bucket is in memory."""
+def _batches(engine: Engine, dataset: CocoDataset, most: int) -> Iterator[list[Framed]]:
+    """The images in batches of one bucket; at most a batch of each bucket is in memory."""
     framing = Framing(engine.manifest.resize, engine.manifest.buckets, MAX_PIXELS)
-    waiting: dict[Size, list[Pictured]] = {bucket: [] for bucket in framing.buckets}
+    waiting: dict[Size, list[Framed]] = {bucket: [] for bucket in framing.buckets}
     for record in dataset.records:
         try:
             frame = load_frame(record.path.read_bytes(), framing)
         except ServiceError as error:
-            raise DataError(f"{record.path}: the service refuses it: {error.detail}") from error
-        waiting[frame.bucket].append(Pictured(record, frame))
+            raise Refused(f"{record.path}: the service refuses it: {error.detail}") from error
+        waiting[frame.bucket].append(Framed(record, frame))
         if len(waiting[frame.bucket]) == most:
             yield waiting[frame.bucket]
             waiting[frame.bucket] = []
     yield from filter(None, waiting.values())
 
 
-def _results(
-    pictured: Pictured, outputs: Outputs, categories: Sequence[int]
-) -> list[dict[str, Any]]:
-    """One picture's detections as COCO results; `outputs` are its own, without N."""
-    count = int(outputs.counts)
-    boxes = to_photograph(outputs.boxes[:count], pictured.frame)
-    found = (boxes, outputs.scores[:count], outputs.labels[:count])
-    detections = PhotoDetections(*map(torch.from_numpy, found))
-    return detection_results(pictured.record.image_id, detections, categories)
+def _in_photograph(outputs: Outputs, frame: Frame) -> PhotoDetections:
+    """One image's detections; `outputs` are its own, without N."""
+    real = slice(int(outputs.counts))
+    boxes = to_photograph(outputs.boxes[real], frame)
+    return PhotoDetections(
+        *map(torch.from_numpy, (boxes, outputs.scores[real], outputs.labels[real]))
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit status: 0, or 2 after one line that says what was wrong."""
-    options = _parser().parse_args(arguments)
+    """The exit status: 0, or 2 after one line that says what was wrong."""
+    return exit_status(_parser(), arguments, _score)
+
+
+def _score(options: argparse.Namespace) -> None:
     prepare_pillow()
     try:
         engine = Engine(options.model, options.device, options.threads)
-        dataset = CocoDataset.read(options.annotations, options.images)
-        served = served_metrics(engine, dataset, options.batch_size)
-        manifest = engine.manifest
-        about = {
-            "model": manifest.name,
-            "version": manifest.version,
-            "precision": manifest.precision,
-            "provider": engine.provider,
-            "images": len(dataset),
-        }
-        print(", ".join(f"{name} {value}" for name, value in about.items()))
-        print(f"{dataset.inventory}\n\n{format_table(served.metrics)}\n")
-        print(f"{served.seconds:.3f} s an image, of which the engine {served.engine_seconds:.3f} s")
-        if options.json:
-            options.json.write_text(json.dumps(about | served.as_json(), indent=2) + "\n")
     except ServiceError as error:
-        print(f"{PROGRAM}: {error.detail}", file=sys.stderr)
-        return 2
-    except (DataError, OSError) as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        return 2
-    return 0
+        raise Refused(error.detail) from error
+    dataset = CocoDataset.read(options.annotations, options.images)
+    served = served_metrics(engine, dataset, options.batch_size)
+    manifest = engine.manifest
+    about = {
+        "model": manifest.name,
+        "version": manifest.version,
+        "precision": manifest.precision,
+        "provider": engine.provider,
+        "images": len(dataset),
+    }
+    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    print(f"{this_machine()}\n{dataset.inventory}\n\n{format_table(served.metrics)}\n")
+    print(f"{served.seconds:.3f} s an image, of which the engine {served.engine_seconds:.3f} s")
+    if options.json:
+        figures = about | {"machine": this_machine()} | served.as_json()
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,19 +148,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("model", type=Path, help="an ONNX file that fpn-export wrote")
     parser.add_argument("annotations", type=Path, help="a COCO json")
-    parser.add_argument("images", type=Path, help="the folder of its pictures")
-    parser.add_argument("--batch-size", type=_positive, default=8, metavar="N")
+    parser.add_argument("images", type=Path, help="the folder of its images")
+    parser.add_argument("--batch-size", type=positive, default=8, metavar="N")
     parser.add_argument("--device", default="auto", choices=get_args(Device))
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: all cores")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures to this file")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
-    return number
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What was measured, as tables in Markdown, and the targets as pass or miss."""
+"""What was measured, as tables in Markdown."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.stages import STAGES, share_of_rest
+from benchmarks.engine.stages import STAGES, share_of_rest
 from model.network.boxes import box_iou
 
 NAMES = {
@@ -111,28 +111,6 @@ def stage_table(results: Results) -> str:
     ]
     heads = ("ms an image", *STAGES, "neither convolution nor fully connected")
     return table(heads, rows)
-
-
-def targets(results: Results, model: str) -> list[str]:
-    """A line for each target of `model` (resnet50 or default) that this run can judge."""
-    ours = results.get("float32", Measured())
-    rest = 100 * share_of_rest(ours.stages) if ours.stages else None
-    eager = ratio(results, "eager", "int8")
-    judged = {
-        "resnet50": [
-            ("float32: of the time of torchvision's ONNX", ratio(results, "float32", BASELINE), 0.96),
-            ("float32: neither convolution nor fully connected, %", rest, 8.0),
-            ("int8: of the time of torchvision's ONNX", ratio(results, "int8", BASELINE), 0.38),
-        ],
-        "default": [
-            ("int8: time over a quarter of torchvision eager's", eager and 4 / eager, 1.0),
-        ],
-    }[model]  # fmt: skip
-    return [
-        f"{'pass' if value <= limit else 'MISS'}: {what}: {value:.2f}, at most {limit:g}"
-        for what, value, limit in judged
-        if value is not None
-    ]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""One contender in a process of its own: `python -m benchmarks.contender KIND MODEL PHOTOGRAPHS THREADS`.
+"""One contender in a process of its own: `python -m benchmarks.engine.contender KIND MODEL PHOTOGRAPHS THREADS`.
 
 Alone, its peak memory is its own, and no other runtime's threads or caches touch it. It reads requests and writes
 answers, one JSON object a line:
@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 # Imported by name: a contender must not carry the libraries of the others.
 MAKERS = {
-    "eager": "benchmarks.torch_contenders:Eager",
-    "compiled": "benchmarks.torch_contenders:Compiled",
-    "torchvision-onnx": "benchmarks.onnx_contenders:TorchvisionOnnx",
-    "openvino": "benchmarks.openvino_contenders:OpenVino",
-    "openvino-bfloat16": "benchmarks.openvino_contenders:OpenVinoBfloat16",
-    "float32": "benchmarks.onnx_contenders:Ours",
-    "int8": "benchmarks.onnx_contenders:Ours",
+    "eager": "benchmarks.engine.torch_contenders:Eager",
+    "compiled": "benchmarks.engine.torch_contenders:Compiled",
+    "torchvision-onnx": "benchmarks.engine.onnx_contenders:TorchvisionOnnx",
+    "openvino": "benchmarks.engine.openvino_contenders:OpenVino",
+    "openvino-bfloat16": "benchmarks.engine.openvino_contenders:OpenVinoBfloat16",
+    "float32": "benchmarks.engine.onnx_contenders:Ours",
+    "int8": "benchmarks.engine.onnx_contenders:Ours",
 }
 
 # The threads of the contender before spin for a while after its last run, and would take a core from this one.
@@ -51,8 +51,10 @@ class Contender(Protocol):
     def found(self, results: Any) -> dict[str, list[Any]]:
         """Boxes, 0-based labels and scores of the first photograph, from `results` of `run`."""
 
-    def stages(self, inputs: Any, runs: int) -> dict[str, float]:
-        """Median seconds of each stage over `runs`; empty where the runtime does not say."""
+
+def torchvision_found(boxes: Any, labels: Any, scores: Any) -> dict[str, list[Any]]:
+    """Arrays or tensors that torchvision's detector gives, as `found` does: its label 0 is the background."""
+    return {"boxes": boxes.tolist(), "labels": (labels - 1).tolist(), "scores": scores.tolist()}
 
 
 def main() -> int:
@@ -61,24 +63,23 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
     module, _, name = MAKERS[kind].partition(":")
-    contender: Contender = getattr(importlib.import_module(module), name)(Path(model), int(threads))
-    pictures = np.load(photographs)
+    contender = getattr(importlib.import_module(module), name)(Path(model), int(threads))
+    images = np.load(photographs)
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:
-        print(json.dumps(_answer(contender, pictures, json.loads(line))), file=answers)
+        print(json.dumps(_answer(contender, images, json.loads(line))), file=answers)
     return 0
 
 
-def _answer(
-    contender: Contender, photographs: Photographs, request: dict[str, Any]
-) -> dict[str, Any]:
+def _answer(contender: Any, photographs: Photographs, request: dict[str, Any]) -> dict[str, Any]:
     if request["do"] == "peak":
         return {"bytes": _peak_bytes()}
     inputs = contender.prepared(photographs[: request.get("batch", 1)])
     if request["do"] == "stages":
         return {"stages": contender.stages(inputs, request["runs"])}
     if request["do"] == "found":
-        return contender.found(contender.run(inputs))
+        found: dict[str, Any] = contender.found(contender.run(inputs))
+        return found
     time.sleep(SETTLE_S)
     seconds: list[float] = []
     while sum(seconds) < TURN_S:

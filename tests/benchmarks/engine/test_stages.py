@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.stages import STAGES, seconds_by_stage, share_of_rest, stage_of
+from benchmarks.engine.stages import STAGES, seconds_by_stage, share_of_rest, stage_of
 
 
 def kernel(name: str, operator: str, microseconds: int) -> Mapping[str, Any]:

@@ -2,8 +2,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.stages import STAGES
-from benchmarks.summary import Measured, ratio, same_detections, speed_table, table, targets
+from benchmarks.engine.summary import Measured, ratio, same_detections, speed_table, table
 
 Found = dict[str, list[Any]]
 
@@ -51,23 +50,6 @@ def test_there_is_no_share_of_a_peak_that_was_not_measured() -> None:
 def test_who_failed_says_why_in_the_table() -> None:
     text = speed_table({"compiled": Measured(failed="no answer within 5 s")}, 1, PEAKS)
     assert "| torchvision, torch.compile | no answer within 5 s |" in text
-
-
-def test_targets_pass_at_their_limit_and_are_missed_above_it() -> None:
-    ours = run_of(0.96)
-    ours.stages = dict(zip(STAGES, (0.5, 0.4, 0.05, 0.0, 0.05), strict=True))
-    results = {"torchvision-onnx": run_of(1.0), "float32": ours, "int8": run_of(0.5)}
-    verdicts = [line.partition(":")[0] for line in targets(results, "resnet50")]
-    assert verdicts == ["pass", "MISS", "MISS"]
-
-
-def test_a_target_of_what_was_not_measured_is_not_judged() -> None:
-    assert targets({"int8": run_of(1.0)}, "default") == []
-
-
-def test_four_times_eager_is_the_default_models_target() -> None:
-    results = {"eager": run_of(0.4), "int8": run_of(0.1)}
-    assert targets(results, "default")[0].startswith("pass")
 
 
 def test_short_rows_are_filled_up() -> None:

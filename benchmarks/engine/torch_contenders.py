@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.contender import Photographs
+from benchmarks.engine.contender import Photographs, torchvision_found
 
 Results = list[dict[str, Tensor]]
 
@@ -24,27 +24,19 @@ class Eager:
         self._detector: Any = torch.load(model, weights_only=False)
 
     def prepared(self, photographs: Photographs) -> list[Tensor]:
-        """A list of float32 pictures in 0..1, as torchvision's detectors want them."""
+        """A list of float32 images in 0..1, as torchvision's detectors want them."""
         return list(torch.from_numpy(photographs).float() / 255)
 
     def run(self, inputs: list[Tensor]) -> Results:
-        """The detections of each picture."""
+        """The detections of each image."""
         with torch.inference_mode():
             results: Results = self._detector(inputs)
         return results
 
     def found(self, results: Results) -> dict[str, list[Any]]:
-        """Of the first picture, with labels that start at the first class, not at the background."""
+        """Of the first image."""
         first = results[0]
-        return {
-            "boxes": first["boxes"].tolist(),
-            "labels": (first["labels"] - 1).tolist(),
-            "scores": first["scores"].tolist(),
-        }
-
-    def stages(self, inputs: list[Tensor], runs: int) -> dict[str, float]:
-        """Nothing: PyTorch's profile counts other things than ONNX Runtime's."""
-        return {}
+        return torchvision_found(first["boxes"], first["labels"], first["scores"])
 
 
 class Compiled(Eager):

@@ -22,5 +22,5 @@ def photographs(frame: tuple[int, int]) -> NDArray[np.uint8]:
         np.asarray(Image.open(folder / name).convert("RGB").resize((width, height)))
         for name in NAMES
     ]
-    both = np.stack([*plain, *(picture[:, ::-1] for picture in plain)])
+    both = np.stack([*plain, *(image[:, ::-1] for image in plain)])
     return np.ascontiguousarray(both.transpose(0, 3, 1, 2))  # (MOST, H, W, 3) -> (MOST, 3, H, W)

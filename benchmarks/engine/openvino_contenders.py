@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contender import Photographs
+from benchmarks.engine.contender import Photographs, torchvision_found
 
 # With it, importing openvino writes a client id into the home folder and sends an event; without it openvino takes a
 # stub of its own.
@@ -37,8 +37,8 @@ class OpenVino:
 
     def prepared(self, photographs: Photographs) -> NDArray[np.float32]:
         """The first of `photographs`, float32 in 0..1."""
-        picture: NDArray[np.float32] = photographs[0].astype(np.float32) / 255
-        return picture
+        image: NDArray[np.float32] = photographs[0].astype(np.float32) / 255
+        return image
 
     def run(self, inputs: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Boxes, labels and scores."""
@@ -46,17 +46,8 @@ class OpenVino:
         return [results[place] for place in range(3)]
 
     def found(self, results: list[NDArray[Any]]) -> dict[str, list[Any]]:
-        """With labels that start at the first class, not at the background."""
-        boxes, labels, scores = results
-        return {
-            "boxes": boxes.tolist(),
-            "labels": (labels - 1).tolist(),
-            "scores": scores.tolist(),
-        }
-
-    def stages(self, inputs: NDArray[np.float32], runs: int) -> dict[str, float]:
-        """Nothing: OpenVINO counts other things than ONNX Runtime."""
-        return {}
+        """Of the image."""
+        return torchvision_found(*results)
 
 
 class OpenVinoBfloat16(OpenVino):

@@ -5,10 +5,9 @@ import select
 import subprocess
 import sys
 from pathlib import Path
-from tempfile import TemporaryFile
 from typing import Any, Self
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 class ContenderFailed(RuntimeError):
@@ -16,7 +15,7 @@ class ContenderFailed(RuntimeError):
 
 
 class Child:
-    """A `benchmarks.contender` process, ended when the `with` block is left.
+    """A `benchmarks.engine.contender` process, ended when the `with` block is left.
 
     Args:
         kind: one of `contender.MAKERS`.
@@ -33,14 +32,12 @@ class Child:
         self, kind: str, model: Path, photographs: Path, threads: int, limit_s: float
     ) -> None:
         self._limit_s = limit_s
-        self._said = TemporaryFile("w+")  # noqa: SIM115 - open as long as the process
         words = (kind, str(model.resolve()), str(photographs), str(threads))
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.contender", *words],
+            [sys.executable, "-m", "benchmarks.engine.contender", *words],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
             text=True,
         )
         try:
@@ -57,10 +54,9 @@ class Child:
         """End the process."""
         self._process.kill()
         self._process.communicate()
-        self._said.close()
 
     def ask(self, what: str, **values: int) -> dict[str, Any]:
-        """The answer to a request of `benchmarks.contender`.
+        """The answer to a request of `benchmarks.engine.contender`.
 
         Raises:
             ContenderFailed: there is none, or not in time.
@@ -69,7 +65,7 @@ class Child:
         try:
             print(json.dumps({"do": what, **values}), file=self._process.stdin, flush=True)
         except BrokenPipeError:
-            raise ContenderFailed(self._last_words()) from None
+            raise self._ended() from None
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
@@ -79,12 +75,9 @@ class Child:
             raise ContenderFailed(f"no answer within {self._limit_s:g} s")
         line = self._process.stdout.readline()
         if not line:
-            raise ContenderFailed(self._last_words())
+            raise self._ended()
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def _last_words(self) -> str:
-        self._process.wait()
-        self._said.seek(0)
-        lines = self._said.read().strip().splitlines()
-        return lines[-1] if lines else f"ended with status {self._process.returncode}"
+    def _ended(self) -> ContenderFailed:
+        return ContenderFailed(f"ended with status {self._process.wait()}; standard error says why")

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.contender import Photographs
-from benchmarks.stages import WARM_UPS, seconds_by_stage
+from benchmarks.engine.contender import Photographs, torchvision_found
+from benchmarks.engine.stages import WARM_UPS, seconds_by_stage
 from export.runtime import onnxruntime
 
 Feed = dict[str, NDArray[Any]]
@@ -53,24 +53,19 @@ class OnnxContender:
 
 
 class TorchvisionOnnx(OnnxContender):
-    """torchvision's export: one picture, float32 in 0..1; boxes, labels and scores."""
+    """torchvision's export: one image, float32 in 0..1; boxes, labels and scores."""
 
     def prepared(self, photographs: Photographs) -> Feed:
         """The first of `photographs`."""
         return {"image": photographs[0].astype(np.float32) / 255}
 
     def found(self, results: list[NDArray[Any]]) -> dict[str, list[Any]]:
-        """With labels that start at the first class, not at the background."""
-        boxes, labels, scores = results
-        return {
-            "boxes": boxes.tolist(),
-            "labels": (labels - 1).tolist(),
-            "scores": scores.tolist(),
-        }
+        """Of the image."""
+        return torchvision_found(*results)
 
 
 class Ours(OnnxContender):
-    """Our artifact: any batch of uint8 pictures, whose frame they fill."""
+    """Our artifact: any batch of uint8 images, whose frame they fill."""
 
     def prepared(self, photographs: Photographs) -> Feed:
         """All of `photographs`, as one batch."""
@@ -78,7 +73,7 @@ class Ours(OnnxContender):
         return {"images": photographs, "sizes": np.array([[H, W]] * N)}
 
     def found(self, results: list[NDArray[Any]]) -> dict[str, list[Any]]:
-        """Of the first picture, without what fills the fixed count."""
+        """Of the first image, without what fills the fixed count."""
         boxes, scores, labels, _, counts, *_ = results
         real = slice(int(counts[0]))
         return {
