@@ -1,4 +1,4 @@
-"""The pictures of a data set as the detector takes them.
+"""The images of a data set as the detector takes them.
 
 They go in as they do in the service: each is resized by a resize rule, placed in the bucket that it alone decides, and
 batched with others of that bucket only. So the batch size changes the speed and not the answers.
@@ -7,13 +7,14 @@ batched with others of that bucket only. So the batch size changes the speed and
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
 from model.config.resize import ResizeRule, Size
 from model.data.coco import CocoDataset
@@ -22,10 +23,10 @@ from model.data.transforms import frame_image
 
 @dataclass(frozen=True)
 class Loading:
-    """How pictures are fed.
+    """How images are fed.
 
     Attributes:
-        batch_size: pictures a batch at most.
+        batch_size: images a batch at most.
         workers: processes that decode and resize; 0 means this one.
         progress: show a progress bar.
     """
@@ -36,18 +37,27 @@ class Loading:
 
 
 class Frames(NamedTuple):
-    """A batch of letterboxed pictures: `images` uint8 [N, 3, H, W], `sizes` int64 [N, 2].
+    """A batch of letterboxed images: `images` uint8 [N, 3, H, W], `sizes` int64 [N, 2] of their contents.
 
-    `indices` are the pictures' places in the data set.
+    `indices` are the images' places in the data set.
     """
 
     indices: list[int]
     images: Tensor
     sizes: Tensor
 
+    @property
+    def contents(self) -> list[Size]:
+        """`sizes` as plain numbers."""
+        return [(height, width) for height, width in self.sizes.tolist()]
 
-class _FramedPictures(Dataset[tuple[int, Tensor, Size]]):
-    """The pictures of a data set as the detector takes them: index, pixels [3, H, W], size."""
+    def on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """`images` and `sizes` on `device`."""
+        return self.images.to(device), self.sizes.to(device)
+
+
+class _FramedImages(Dataset[tuple[int, Tensor, Size]]):
+    """The images of a data set as the detector takes them: index, pixels [3, H, W], size."""
 
     def __init__(self, dataset: CocoDataset, resize: ResizeRule) -> None:
         self.dataset = dataset
@@ -58,26 +68,35 @@ class _FramedPictures(Dataset[tuple[int, Tensor, Size]]):
         return index, *frame_image(image, self.resize)
 
 
-def frame_batches(
-    dataset: CocoDataset, resize: ResizeRule, loading: Loading
-) -> DataLoader[tuple[int, Tensor, Size]]:
-    """Return what iterates over `Frames` of pictures that share a bucket."""
-    by_bucket: dict[Size, list[int]] = defaultdict(list)
-    for index, record in enumerate(dataset.records):
-        by_bucket[resize.bucket(resize.content_size(record.size))].append(index)
-    batches = [
-        indices[start : start + loading.batch_size]
-        for indices in by_bucket.values()
-        for start in range(0, len(indices), loading.batch_size)
-    ]
-    return DataLoader(
-        _FramedPictures(dataset, resize),
-        batch_sampler=batches,
+def frame_batches(dataset: CocoDataset, resize: ResizeRule, loading: Loading) -> Iterator[Frames]:
+    """Yields every image once, in batches that share a bucket, bucket by bucket.
+
+    Raises:
+        DataError: an image cannot be decoded.
+    """
+    batches = DataLoader(
+        _FramedImages(dataset, resize),
+        batch_sampler=_batches_by_bucket(dataset, resize, loading.batch_size),
         num_workers=loading.workers,
         collate_fn=_stack,
     )
+    with tqdm(total=len(dataset), unit="image", leave=False, disable=not loading.progress) as bar:
+        for frames in batches:
+            yield frames
+            bar.update(len(frames.indices))
 
 
-def _stack(pictures: Sequence[tuple[int, Tensor, Size]]) -> Frames:
-    indices, images, sizes = zip(*pictures, strict=True)
+def _batches_by_bucket(dataset: CocoDataset, resize: ResizeRule, most: int) -> list[list[int]]:
+    by_bucket: dict[Size, list[int]] = defaultdict(list)
+    for index, record in enumerate(dataset.records):
+        by_bucket[resize.bucket(resize.content_size(record.size))].append(index)
+    return [
+        indices[start : start + most]
+        for indices in by_bucket.values()
+        for start in range(0, len(indices), most)
+    ]
+
+
+def _stack(framed: Sequence[tuple[int, Tensor, Size]]) -> Frames:
+    indices, images, sizes = zip(*framed, strict=True)
     return Frames(list(indices), torch.stack(images), torch.tensor(sizes))

@@ -8,7 +8,6 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from model.config.detector import DetectorConfig
 from model.config.resize import ResizeRule, Size
@@ -55,19 +54,15 @@ class Finding(NamedTuple):
 def findings(
     detector: Evaluable, dataset: CocoDataset, resize: ResizeRule, loading: Loading
 ) -> Iterator[Finding]:
-    """Yield what the detector, in evaluation mode, finds in every picture, in no certain order.
+    """Yields what the detector, in evaluation mode, finds in every image, in no certain order.
 
     Raises:
-        DataError: a picture cannot be decoded.
+        DataError: an image cannot be decoded.
     """
-    device = detector.device
-    with tqdm(total=len(dataset), unit="image", leave=False, disable=not loading.progress) as bar:
-        for frames in frame_batches(dataset, resize, loading):
-            with torch.inference_mode():
-                batch = detector.detect(frames.images.to(device), frames.sizes.to(device))
-            batch = Detections(*(values.cpu() for values in batch))
-            for row, index in enumerate(frames.indices):
-                content = (int(frames.sizes[row, 0]), int(frames.sizes[row, 1]))
-                found = Detections(*(values[row] for values in batch))
-                yield Finding(dataset.records[index], content, found)
-            bar.update(len(frames.indices))
+    for frames in frame_batches(dataset, resize, loading):
+        with torch.inference_mode():
+            batch = detector.detect(*frames.on(detector.device))
+        batch = Detections(*(values.cpu() for values in batch))
+        for row, (index, content) in enumerate(zip(frames.indices, frames.contents, strict=True)):
+            found = Detections(*(values[row] for values in batch))
+            yield Finding(dataset.records[index], content, found)

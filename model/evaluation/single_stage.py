@@ -27,15 +27,13 @@ def propose_all(detector: Detector, dataset: CocoDataset, loading: Loading) -> P
     Raises:
         DataError: a picture cannot be decoded.
     """
-    device = detector.device
     numbers = torch.tensor(detector.fpn.levels, dtype=torch.uint8)
     found: dict[int, PictureProposals] = {}
     for frames in frame_batches(dataset, detector.config.resize, loading):
         with torch.inference_mode():
-            batch = detector.propose(frames.images.to(device), frames.sizes.to(device))
+            batch = detector.propose(*frames.on(detector.device))
         levels = numbers[:, None].expand(batch.valid.shape[1:])  # (L, K)
-        for row, index in enumerate(frames.indices):
-            content = (int(frames.sizes[row, 0]), int(frames.sizes[row, 1]))
+        for row, (index, content) in enumerate(zip(frames.indices, frames.contents, strict=True)):
             valid = batch.valid[row].cpu()
             logits, order = batch.logits[row].cpu()[valid].sort(descending=True, stable=True)
             boxes = batch.boxes[row].cpu()[valid][order]
@@ -70,22 +68,18 @@ def metrics_among(
     results: list[dict[str, Any]] = []
     for frames in frame_batches(dataset, detector.config.resize, loading):
         records = [dataset.records[index] for index in frames.indices]
-        contents = [(int(height), int(width)) for height, width in frames.sizes]
         given = stacked(
             [
                 _in_frame(proposals.of(record.image_id, count), record.size, content)
-                for record, content in zip(records, contents, strict=True)
+                for record, content in zip(records, frames.contents, strict=True)
             ]
         )
         with torch.inference_mode():
             batch = detector.detect_among(
-                frames.images.to(device),
-                frames.sizes.to(device),
-                given.boxes.to(device),
-                given.valid.to(device),
+                *frames.on(device), given.boxes.to(device), given.valid.to(device)
             )
         batch = FinalBoxes(*(values.cpu() for values in batch))
-        for row, (record, content) in enumerate(zip(records, contents, strict=True)):
+        for row, (record, content) in enumerate(zip(records, frames.contents, strict=True)):
             found = FinalBoxes(*(values[row] for values in batch))
             detections = in_photograph(found, content, record.size)
             results += detection_results(record.image_id, detections, categories)

@@ -56,3 +56,11 @@ def test_loading_processes_give_the_same_batches_in_the_same_order(coloured: Coc
         assert ours.indices == theirs.indices
         assert torch.equal(ours.images, theirs.images)
         assert torch.equal(ours.sizes, theirs.sizes)
+
+
+@pytest.mark.parametrize("progress", [True, False])
+def test_a_progress_bar_counts_the_images_if_it_is_wanted(
+    coloured: CocoFolder, progress: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    batches(coloured, Loading(2, progress=progress))
+    assert ("0/7" in capsys.readouterr().err) == progress
