@@ -53,7 +53,7 @@ class Document(_Entry):
 
 
 def read_document(path: Path) -> Document:
-    """Return the contents of a COCO file whose ids are unique and refer to one another.
+    """The contents of a COCO file whose ids are unique and refer to one another.
 
     Raises:
         DataError: they are not, or the file cannot be read; the message names the offenders.

@@ -1,23 +1,23 @@
 """A detection data set: one COCO json and the folder that its file names start from.
 
-What is wrong with the set as a whole is refused. What is wrong with one picture or one box costs
-that picture or box, is logged once per kind, and is counted in `CocoDataset.inventory`:
+What is wrong with the set as a whole is refused. What is wrong with one image or one box costs
+that image or box, is logged once per kind, and is counted in `CocoDataset.inventory`:
 
     refused (DataError)   the json cannot be read, or a key is missing or of the wrong type
                           two images with one id or file name, annotations with one id,
                           categories with one id or name
                           an annotation of an unknown image or category
-                          a width and height that are not the upright picture's: its boxes cannot
-                          be trusted (often EXIF rotation, or pictures that were resized since)
-                          nothing to learn from: no categories, or no picture that can be used
-    skipped, counted      a picture that is missing, or cannot be decoded
+                          a width and height that are not the upright image's: its boxes cannot
+                          be trusted (often EXIF rotation, or images that were resized since)
+                          nothing to learn from: no categories, or no image that can be used
+    skipped, counted      an image that is missing, or cannot be decoded
                           a box without area, or with a coordinate that is not finite
-                          a box wholly outside its picture
+                          a box wholly outside its image
     kept, counted         a box partly outside: training gets what of it is inside
-                          a picture without boxes: a legal negative (`skip_empty` leaves it out)
+                          an image without boxes: a legal negative (`skip_empty` leaves it out)
     crowds (iscrowd 1)    no training targets; in the ground truth, where scoring ignores them
 
-Without `verify` only headers are read. A picture whose pixels then cannot be decoded is a DataError
+Without `verify` only headers are read. An image whose pixels then cannot be decoded is a DataError
 that names the file when it is loaded, maybe hours into a run.
 """
 
@@ -48,9 +48,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Record:
-    """One picture and its training targets.
+    """One image and its training targets.
 
-    `boxes` is float32 [G, 4], x1 y1 x2 y2 in pixels of the upright picture and within it;
+    `boxes` is float32 [G, 4], x1 y1 x2 y2 in pixels of the upright image and within it;
     `labels` is int64 [G], 0-based. They are arrays, not tensors, because each tensor that is
     sent to a worker process takes a file descriptor.
     """
@@ -64,10 +64,10 @@ class Record:
 
 @dataclass(frozen=True)
 class CocoDataset:
-    """The pictures of a COCO file that can be used, with their boxes.
+    """The images of a COCO file that can be used, with their boxes.
 
     `class_names` and `category_ids` are in the order of the category ids, and a label is an index
-    into either. `ground_truth` is the COCO document that detections in these pictures are scored
+    into either. `ground_truth` is the COCO document that detections in these images are scored
     against: crowds included, boxes and areas as the file gives them, so that figures equal those
     of other tools on the same file.
     """
@@ -82,13 +82,13 @@ class CocoDataset:
     def read(
         cls, annotations: Path, images: Path, *, skip_empty: bool = False, verify: bool = False
     ) -> "CocoDataset":
-        """Return the data set of a COCO json and its image folder; log what was skipped.
+        """The data set of a COCO json and its image folder; what was skipped is logged.
 
         Args:
             annotations: the json.
             images: the folder.
-            skip_empty: leave out pictures without boxes.
-            verify: decode every picture, in as many threads as there are cores.
+            skip_empty: leave out images without boxes.
+            verify: decode every image, in as many threads as there are cores.
 
         Raises:
             DataError: by the rule in the module's docstring.
@@ -117,12 +117,12 @@ class CocoDataset:
         return cls(records, names, tuple(labels), ground_truth, inventory)
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """The number of images."""
         return len(self.records)
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of what training sees: each picture's id and size, its boxes and labels."""
+        """The SHA-256 of what training sees: each image's id and size, its boxes and labels."""
         digest = hashlib.sha256(repr(self.class_names).encode())
         for record in self.records:
             digest.update(repr((record.image_id, record.size)).encode())
@@ -130,7 +130,7 @@ class CocoDataset:
         return digest.hexdigest()
 
     def load(self, index: int) -> tuple[Image.Image, Tensor, Tensor]:
-        """Return the upright RGB picture with its boxes and labels, as in `Record`.
+        """The upright RGB image with its boxes and labels, as in `Record`.
 
         Raises:
             DataError: the pixels cannot be decoded, or are not of the size that was recorded.
@@ -148,7 +148,7 @@ class CocoDataset:
 def _usable(
     images: Sequence[ImageEntry], folder: Path, faults: dict[Fault, list[str]]
 ) -> list[ImageEntry]:
-    """Return the images whose picture is there, with a header that agrees with the json."""
+    """The images whose file is there, with a header that agrees with the json."""
     usable, disagreeing = [], []
     for image in images:
         path, stated = folder / image.file_name, (image.height, image.width)
@@ -161,16 +161,16 @@ def _usable(
             faults[Fault.UNREADABLE].append(image.file_name)
             continue
         if size != stated:
-            disagreeing.append(f"{image.file_name} (json {stated}, picture {size})")
+            disagreeing.append(f"{image.file_name} (json {stated}, image {size})")
         usable.append(image)
-    refuse(f"{folder}: the json's (height, width) is not the upright picture's", disagreeing)
+    refuse(f"{folder}: the json's (height, width) is not the upright image's", disagreeing)
     return usable
 
 
 def _decodable(
     images: Sequence[ImageEntry], folder: Path, faults: dict[Fault, list[str]]
 ) -> list[ImageEntry]:
-    """Return the images whose pixels can be decoded."""
+    """The images whose pixels can be decoded."""
 
     def decodes(image: ImageEntry) -> bool:
         try:
@@ -213,7 +213,7 @@ def _boxes_by_image(
 def _clip(
     bbox: tuple[float, float, float, float], image: ImageEntry
 ) -> tuple[npt.NDArray[np.float32], Fault | None]:
-    """Return a COCO box as the corners of what is inside the image, and what is wrong with it."""
+    """A COCO box as the corners of what is inside the image, and what is wrong with it."""
     x, y, w, h = bbox
     corners = np.array([x, y, x + w, y + h], dtype=np.float64)
     within = corners.clip(0, [image.width, image.height, image.width, image.height])

@@ -17,11 +17,11 @@ class DataError(Refused):
 class Fault(StrEnum):
     """What is wrong with one image or one box, and what became of it."""
 
-    MISSING = "pictures missing (skipped)"
-    UNREADABLE = "pictures unreadable (skipped)"
+    MISSING = "images missing (skipped)"
+    UNREADABLE = "images unreadable (skipped)"
     NO_AREA = "boxes without area or not finite (skipped)"
-    OUTSIDE = "boxes outside their picture (skipped)"
-    CLIPPED = "boxes partly outside their picture (clipped)"
+    OUTSIDE = "boxes outside their image (skipped)"
+    CLIPPED = "boxes partly outside their image (clipped)"
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Inventory:
     faults: Mapping[Fault, Sequence[str]]
 
     def __str__(self) -> str:
-        """Return a line of counts, and one for each kind of fault."""
+        """A line of counts, and one for each kind of fault."""
         counts = (
             f"{self.images} images ({self.images_without_boxes} without boxes), "
             f"{self.boxes} boxes, {self.crowd_boxes} crowd boxes"
@@ -43,7 +43,7 @@ class Inventory:
         return "\n".join([counts, *self.fault_lines()])
 
     def fault_lines(self) -> list[str]:
-        """Return a line for each kind of fault: how many, and the first few."""
+        """A line for each kind of fault: how many, and the first few."""
         return [
             f"{fault}: {_some(names, _NAMED_IN_INVENTORY)}" for fault, names in self.faults.items()
         ]

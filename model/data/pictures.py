@@ -1,4 +1,4 @@
-"""Picture files to upright 8-bit RGB pixels, and their sizes from the header alone.
+"""Image files to upright 8-bit RGB pixels, and their sizes from the header alone.
 
 size    (height, width) in pixels, always in this order
 """
@@ -22,10 +22,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-
-
 _QUARTER_TURNS = (5, 6, 7, 8)
-
 
 # What Pillow raises on damaged files; SyntaxError is its PNG reader's word for a bad chunk.
 _DECODE_ERRORS = (
@@ -43,7 +40,7 @@ class UnreadableImage(DataError):
 
 
 def read_size(path: Path) -> Size:
-    """Return the size of the upright picture, from the file's header alone.
+    """The size of the upright image, from the file's header alone.
 
     Raises:
         UnreadableImage: the header cannot be read.
@@ -51,7 +48,7 @@ def read_size(path: Path) -> Size:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            # Pillow gives a TIFF's size as it will be once its reader has turned the picture.
+            # Pillow gives a TIFF's size as it will be once its reader has turned the image.
             turned = image.format != "TIFF" and _orientation(image) in _QUARTER_TURNS
     except _DECODE_ERRORS as error:
         raise UnreadableImage(f"{path}: cannot be decoded: {error}") from error
@@ -59,7 +56,7 @@ def read_size(path: Path) -> Size:
 
 
 def read_image(path: Path) -> Image.Image:
-    """Return the picture as upright 8-bit RGB; of an animation, the first frame.
+    """The image as upright 8-bit RGB; of an animation, the first frame.
 
     The service decodes alike: transparency is laid on white, 16-bit gray scaled to 8 bits.
 
@@ -77,7 +74,7 @@ def read_image(path: Path) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation; 1 where there is none, or none that can be read."""
+    """The EXIF orientation; 1 where there is none, or none that can be read."""
     try:
         # The base class's reader: PNG's own decodes all pixels to look for a tag behind them.
         return int(Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1))

@@ -1,10 +1,10 @@
 """Proposals in a file, so that Fast R-CNN can be trained and scored on the same ones again and again (table 2).
 
-A compressed .npz without pickles; boxes are in pixels of the photographs, whatever they are resized to. Each picture
-has a print: 64 bits of the SHA-256 of its file name, size and length in bytes. A file is used only with pictures
+A compressed .npz without pickles; boxes are in pixels of the photographs, whatever they are resized to. Each image
+has a print: 64 bits of the SHA-256 of its file name, size and length in bytes. A file is used only with images
 that it was made of; it may hold more.
 
-    I  pictures     T  proposals of all pictures, one picture's after the other's, best first
+    I  images     T  proposals of all images, one image's after the other's, best first
 """
 
 import hashlib
@@ -31,14 +31,12 @@ _KINDS = {
     "scores": (np.float32, ()),
     "levels": (np.uint8, ()),
 }
-
-
 _UNFIT = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True)
-class PictureProposals:
-    """Of one picture, best first: boxes float32 [P, 4] xyxy, scores float32 [P] in 0..1, levels uint8 [P]."""
+class ImageProposals:
+    """Of one image, best first: boxes float32 [P, 4] xyxy, scores float32 [P] in 0..1, levels uint8 [P]."""
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
@@ -47,12 +45,12 @@ class PictureProposals:
 
 @dataclass(frozen=True)
 class ProposalSet:
-    """The proposals of many pictures.
+    """The proposals of many images.
 
     Attributes:
-        image_ids, prints, counts: [I], of each picture; `counts` is how many proposals it has.
+        image_ids, prints, counts: [I], of each image; `counts` is how many proposals it has.
         sizes: [I, 2], (height, width).
-        boxes, scores, levels: [T, 4], [T] and [T], as in `PictureProposals`.
+        boxes, scores, levels: [T, 4], [T] and [T], as in `ImageProposals`.
     """
 
     image_ids: npt.NDArray[np.int64]
@@ -65,9 +63,9 @@ class ProposalSet:
 
     @classmethod
     def gather(
-        cls, records: Sequence[Record], proposals: Sequence[PictureProposals]
+        cls, records: Sequence[Record], proposals: Sequence[ImageProposals]
     ) -> "ProposalSet":
-        """The set of the pictures `records`, of which each has its `proposals`."""
+        """The set of the images `records`, of which each has its `proposals`."""
         return cls(
             np.array([record.image_id for record in records], dtype=np.int64),
             np.array([record.size for record in records], dtype=np.int64),
@@ -80,7 +78,7 @@ class ProposalSet:
 
     @classmethod
     def read(cls, path: Path, dataset: CocoDataset) -> "ProposalSet":
-        """The set of a file that `save` wrote, which must hold the pictures of `dataset`.
+        """The set of a file that `save` wrote, which must hold the images of `dataset`.
 
         Raises:
             DataError: the file cannot be read, or does not match; the message names what differs.
@@ -96,15 +94,15 @@ class ProposalSet:
                     f"{path}: expected a file of fpn-propose, but {name} is of another kind"
                 )
         found = cls(**arrays)
-        pictures, proposals = len(found.image_ids), int(found.counts.sum())
+        images, proposals = len(found.image_ids), int(found.counts.sum())
         lengths = {field.name: len(arrays[field.name]) for field in fields(cls)}
-        if list(lengths.values()) != 4 * [pictures] + 3 * [proposals]:
+        if list(lengths.values()) != 4 * [images] + 3 * [proposals]:
             raise DataError(f"{path}: its parts do not fit together: {lengths}")
-        found._require_pictures(path, dataset)
+        found._require_images(path, dataset)
         return found
 
     def save(self, path: Path) -> None:
-        """Write the set to `path` at once or not at all."""
+        """Writes the set to `path` at once or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.partial")
         try:
@@ -114,12 +112,12 @@ class ProposalSet:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def of(self, image_id: int, count: int) -> PictureProposals:
-        """The best `count` proposals of a picture."""
+    def of(self, image_id: int, count: int) -> ImageProposals:
+        """The best `count` proposals of an image."""
         place = self._places[image_id]
         start = int(self._starts[place])
         part = slice(start, start + min(count, int(self.counts[place])))
-        return PictureProposals(self.boxes[part], self.scores[part], self.levels[part])
+        return ImageProposals(self.boxes[part], self.scores[part], self.levels[part])
 
     @cached_property
     def digest(self) -> str:
@@ -137,20 +135,20 @@ class ProposalSet:
     def _starts(self) -> npt.NDArray[np.int64]:
         return np.cumsum(self.counts) - self.counts
 
-    def _require_pictures(self, path: Path, dataset: CocoDataset) -> None:
+    def _require_images(self, path: Path, dataset: CocoDataset) -> None:
         missing, resized, others = [], [], []
         for record in dataset.records:
             place = self._places.get(record.image_id)
             if place is None:
                 missing.append(f"{record.image_id} ({record.path.name})")
             elif (size := tuple(self.sizes[place].tolist())) != record.size:
-                resized.append(f"{record.path.name} (file {size}, picture {record.size})")
+                resized.append(f"{record.path.name} (file {size}, image {record.size})")
             elif int(self.prints[place]) != _print(record):
                 others.append(record.path.name)
-        refuse(f"{path}: made of other pictures: it lacks image ids", missing)
-        refuse(f"{path}: made of other pictures: another (height, width)", resized)
+        refuse(f"{path}: made of other images: it lacks image ids", missing)
+        refuse(f"{path}: made of other images: another (height, width)", resized)
         refuse(
-            f"{path}: made of other pictures: ids and sizes agree, names or contents do not", others
+            f"{path}: made of other images: ids and sizes agree, names or contents do not", others
         )
 
 

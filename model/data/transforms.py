@@ -56,7 +56,7 @@ def _stretch_plainly(image: Image.Image, size: Size) -> Image.Image:
 
 
 def image_tensor(image: Image.Image) -> Tensor:
-    """Return the pixels of an RGB image, uint8 [3, height, width].
+    """The pixels of an RGB image, uint8 [3, height, width].
 
     Raises:
         ValueError: the image is not RGB.
@@ -68,7 +68,7 @@ def image_tensor(image: Image.Image) -> Tensor:
 
 
 def letterbox(image: Image.Image, frame: Size) -> Tensor:
-    """Return the RGB image in the top-left corner of a frame, uint8 [3, H, W]; the rest is zero.
+    """The RGB image in the top-left corner of a frame, uint8 [3, H, W]; the rest is zero.
 
     Raises:
         ValueError: the frame does not hold the image, or the image is not RGB.
@@ -84,7 +84,7 @@ def letterbox(image: Image.Image, frame: Size) -> Tensor:
 
 
 def scale_boxes(boxes: Tensor, size: Size, new_size: Size) -> Tensor:
-    """Return the boxes of an image of `size` as they lie when it is resized to `new_size`.
+    """The boxes of an image of `size` as they lie when it is resized to `new_size`.
 
     The ratios are applied in float64, so that a box within the image stays within it exactly.
     """
@@ -94,7 +94,7 @@ def scale_boxes(boxes: Tensor, size: Size, new_size: Size) -> Tensor:
 
 
 def flip_horizontal(image: Image.Image, boxes: Tensor) -> tuple[Image.Image, Tensor]:
-    """Return the mirror image and its boxes, in their order."""
+    """The mirror image and its boxes, in their order."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     mirrored = torch.stack((image.width - x2, y1, image.width - x1, y2), dim=-1)
     return ImageOps.mirror(image), mirrored

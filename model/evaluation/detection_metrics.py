@@ -55,18 +55,18 @@ class Metrics:
     boxes_per_class: Mapping[str, int]
 
     def summary(self) -> dict[str, float]:
-        """Return the twelve figures of the whole set, NaN included."""
+        """The twelve figures of the whole set, NaN included."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name.startswith("A")}
 
     def scalars(self) -> dict[str, float]:
-        """Return all figures that are numbers, the classes' under `AP/<name>` and `AP50/<name>`."""
+        """All figures that are numbers, the classes' under `AP/<name>` and `AP50/<name>`."""
         values = self.summary()
         values |= {f"AP/{name}": value for name, value in self.ap_per_class.items()}
         values |= {f"AP50/{name}": value for name, value in self.ap50_per_class.items()}
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
     def as_json(self) -> dict[str, Any]:
-        """Return all figures as nested values fit for JSON, which has null for NaN."""
+        """All figures as nested values fit for JSON, which has null for NaN."""
         classes = {
             name: {
                 "AP": or_none(self.ap_per_class[name]),
@@ -79,7 +79,7 @@ class Metrics:
 
 
 def coco_metrics(ground_truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> Metrics:
-    """Return the metrics of detections, of which there may be none.
+    """The metrics of detections, of which there may be none.
 
     Args:
         ground_truth: a COCO document.
@@ -92,13 +92,13 @@ def coco_metrics(ground_truth: Mapping[str, Any], results: Sequence[Mapping[str,
 
 
 def format_table(metrics: Metrics) -> str:
-    """Return the figures as a text table, in percent; `-` where there is nothing to measure."""
+    """The figures as a text table, in percent; `-` where there is nothing to measure."""
     whole = text_table("", {"": percents(metrics.summary())})
     return f"{whole}\n\n{text_table('class', class_rows(metrics))}"
 
 
 def class_rows(metrics: Metrics) -> dict[str, Row]:
-    """Return the figures of each class as rows of a table."""
+    """The figures of each class as rows of a table."""
     return {
         name: percents({"AP": metrics.ap_per_class[name], "AP50": metrics.ap50_per_class[name]})
         | {"boxes": str(boxes)}
@@ -107,7 +107,7 @@ def class_rows(metrics: Metrics) -> dict[str, Row]:
 
 
 def summarised(scores: Scores, ground_truth: Mapping[str, Any]) -> Metrics:
-    """Return the metrics that the scores of a ground truth amount to."""
+    """The metrics that the scores of a ground truth amount to."""
     names = {category["id"]: category["name"] for category in ground_truth["categories"]}
     boxes = Counter(
         a["category_id"] for a in ground_truth["annotations"] if not a.get("iscrowd", 0)

@@ -37,12 +37,12 @@ class Evaluation:
     scales: Mapping[str, ScaleFigures] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        """Return the figures as text tables, in percent."""
+        """The figures as text tables, in percent."""
         tables = [text_table(corner, rows) for corner, rows in self.extra_tables().items()]
         return "\n\n".join([format_table(self.metrics), *tables])
 
     def extra_tables(self) -> dict[str, dict[str, Row]]:
-        """Return the tables beside the detections' that there are, each under its corner's text."""
+        """The tables beside the detections' that there are, each under its corner's text."""
         tables = {
             "proposals": {name: metrics.row() for name, metrics in self.proposals.items()},
             "scale": {name: figures.row() for name, figures in self.scales.items()},
@@ -50,7 +50,7 @@ class Evaluation:
         return {corner: rows for corner, rows in tables.items() if rows}
 
     def as_json(self) -> dict[str, Any]:
-        """Return all figures as nested values fit for JSON, which has null for NaN."""
+        """All figures as nested values fit for JSON, which has null for NaN."""
         values = self.metrics.as_json()
         if self.proposals:
             values["proposals"] = {n: metrics.as_json() for n, metrics in self.proposals.items()}

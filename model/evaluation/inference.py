@@ -1,4 +1,4 @@
-"""What a detector finds in the pictures of a data set, picture by picture.
+"""What a detector finds in the images of a data set, image by image.
 
 N      images of a batch     H, W   their bucket
 """
@@ -36,14 +36,14 @@ class Evaluable(Protocol):
         """Where it computes, and so where it takes images."""
 
     def detect(self, images: Tensor, sizes: Tensor) -> Detections:
-        """Return the detections in `images` uint8 [N, 3, H, W] of content `sizes` int64 [N, 2]."""
+        """The detections in `images` uint8 [N, 3, H, W] of content `sizes` int64 [N, 2]."""
 
 
 class Finding(NamedTuple):
-    """What was found in one picture.
+    """What was found in one image.
 
     `found` is its part of a batch's `Detections`, without N and on the CPU; its boxes are in
-    pixels of the frame, where the picture has the size `content`.
+    pixels of the frame, where the image has the size `content`.
     """
 
     record: Record

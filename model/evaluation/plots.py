@@ -22,7 +22,7 @@ _PANELS_ACROSS = 4
 def save_curves(
     path: Path, axes_names: tuple[str, str], panels: Mapping[str, Mapping[str, Floats]]
 ) -> None:
-    """Write a panel of curves for each of `panels`, all on axes from 0 to 100 %.
+    """Writes a panel of curves for each of `panels`, all on axes from 0 to 100 %.
 
     Args:
         path: the PNG.
@@ -46,7 +46,7 @@ def save_curves(
 
 
 def save_bars(path: Path, title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
-    """Write a group of bars for each of `rows`: row name -> column -> figure in 0..1.
+    """Writes a group of bars for each of `rows`: row name -> column -> figure in 0..1.
 
     Columns come in the order in which the rows first name them, each with a colour of its own.
     """

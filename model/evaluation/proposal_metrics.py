@@ -31,11 +31,11 @@ class ProposalMetrics:
     per_image: float
 
     def as_json(self) -> dict[str, float | None]:
-        """Return the figures fit for JSON, which has null for NaN."""
+        """The figures fit for JSON, which has null for NaN."""
         return {name: or_none(value) for name, value in asdict(self).items()}
 
     def recalls(self) -> dict[str, float]:
-        """Return the recalls under the names of the paper's columns."""
+        """The recalls under the names of the paper's columns."""
         return {
             "AR@100": self.AR100,
             "AR@1k": self.AR1k,
@@ -45,14 +45,14 @@ class ProposalMetrics:
         }
 
     def row(self) -> Row:
-        """Return the figures as cells of a table: recall in percent."""
+        """The figures as cells of a table: recall in percent."""
         return percents(self.recalls()) | {"an image": f"{self.per_image:.0f}"}
 
 
 def proposal_metrics(
     ground_truth: Mapping[str, Any], proposals: Sequence[Mapping[str, Any]]
 ) -> ProposalMetrics:
-    """Return how much of the ground truth the proposals find.
+    """How much of the ground truth the proposals find.
 
     Args:
         ground_truth: a COCO document.
@@ -87,7 +87,7 @@ def proposal_metrics(
 def level_metrics(
     ground_truth: Mapping[str, Any], by_level: Mapping[str, Sequence[Mapping[str, Any]]]
 ) -> dict[str, ProposalMetrics]:
-    """Return the metrics of all levels together, under `all`, and of each level's own proposals.
+    """The metrics of all levels together, under `all`, and of each level's own proposals.
 
     Args:
         ground_truth: a COCO document.

@@ -23,7 +23,7 @@ AREAS = {"all": EVERY_AREA, "small": SMALL, "medium": MEDIUM, "large": LARGE}
 
 
 def write_report(folder: Path, title: str, data: Inventory, evaluation: Evaluation) -> None:
-    """Write `report.md` and the plots that it shows into `folder`, which exists."""
+    """Writes `report.md` and the plots that it shows into `folder`, which exists."""
     metrics = evaluation.metrics
     names = [name for name, boxes in metrics.boxes_per_class.items() if boxes]
     measured = np.array([boxes > 0 for boxes in metrics.boxes_per_class.values()])
@@ -61,7 +61,7 @@ def write_report(folder: Path, title: str, data: Inventory, evaluation: Evaluati
 
 
 def _whole(precision: Floats) -> dict[str, dict[str, Floats]]:
-    """Return the curves of all classes together, by IoU and by size, of precision [T, R, K, A]."""
+    """The curves of all classes together, by IoU and by size, of precision [T, R, K, A]."""
     every = precision[..., EVERY_AREA]
     by_iou = {
         "IoU 0.50": _mean_of_classes(every[IOU_50]),
@@ -80,7 +80,7 @@ def _by_class(precision: Floats, names: list[str]) -> dict[str, dict[str, Floats
 
 
 def _mean_of_classes(curves: Floats) -> Floats:
-    """Return the mean [R] of curves [R, K], without the classes that have nothing to measure."""
+    """The mean [R] of curves [R, K], without the classes that have nothing to measure."""
     measured = curves[:, curves[0] > -1]
     return measured.mean(axis=1) if measured.size else np.full(len(curves), np.nan)
 

@@ -1,6 +1,6 @@
 """A featurized image pyramid at test time: Figure 1(a) of the FPN paper, which FPN does without.
 
-The detector sees every picture at several scales; what it finds at each is put together in pixels
+The detector sees every image at several scales; what it finds at each is put together in pixels
 of the photograph and suppressed class by class. Beside the merged detections stand those of each
 scale alone and of the detector's own, which the cost of the others is measured against.
 
@@ -42,12 +42,12 @@ class ScaleFigures:
     cost: float
 
     def as_json(self) -> dict[str, float | None]:
-        """Return the figures fit for JSON, which has null for NaN."""
+        """The figures fit for JSON, which has null for NaN."""
         figures = {name: or_none(value) for name, value in self.metrics.summary().items()}
         return figures | {"seconds_per_image": self.seconds, "cost": self.cost}
 
     def row(self) -> Row:
-        """Return the figures as cells of a table: AP in percent."""
+        """The figures as cells of a table: AP in percent."""
         figures = self.metrics.summary()
         cells = percents({name: figures[name] for name in ("AP", "AP50", "APs", "APm", "APl")})
         return cells | {"s an image": f"{self.seconds:.3f}", "cost": f"{self.cost:.2f}"}
@@ -63,12 +63,12 @@ class ScaledFindings(NamedTuple):
 def find_at_scales(
     detector: Evaluable, dataset: CocoDataset, scales: Sequence[int], loading: Loading
 ) -> ScaledFindings:
-    """Return what the detector finds when it sees every picture at all `scales`, and at each.
+    """What the detector finds when it sees every image at all `scales`, and at each.
 
     The detector's own scale is measured too, but merged only if it is one of them.
 
     Raises:
-        DataError: the classes differ, or a picture cannot be decoded.
+        DataError: the classes differ, or an image cannot be decoded.
     """
     categories = category_ids(detector.class_names, dataset)
     resize, roi = detector.config.resize, detector.config.roi
@@ -99,7 +99,7 @@ def find_at_scales(
 
 
 def merge(parts: Sequence[PhotoDetections], roi: RoiConfig) -> PhotoDetections:
-    """Return the best detections of the parts, as many as one part may have, best first.
+    """The best detections of the parts, as many as one part may have, best first.
 
     Of each class, a box goes that overlaps a better one by more than the detector's own threshold.
     """

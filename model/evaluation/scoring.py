@@ -38,7 +38,7 @@ def score(
     *,
     by_class: bool = True,
 ) -> Scores:
-    """Return the precision and recall of results, of which there may be none.
+    """The precision and recall of results, of which there may be none.
 
     Args:
         ground_truth: a COCO document.
@@ -64,13 +64,13 @@ def score(
 
 
 def mean_measured(values: Floats) -> float:
-    """Return the mean over what there was to measure, NaN if that is nothing."""
+    """The mean over what there was to measure, NaN if that is nothing."""
     measured = values[values > -1]
     return float(measured.mean()) if measured.size else math.nan
 
 
 def or_none(value: float) -> float | None:
-    """Return the value as JSON has it: null for NaN."""
+    """The value as JSON has it: null for NaN."""
     return None if math.isnan(value) else value
 
 
@@ -89,7 +89,7 @@ def _check_references(
 def _with_annotations(
     ground_truth: Mapping[str, Any], annotations: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return a document of the ground truth's images and classes with these annotations.
+    """A document of the ground truth's images and classes with these annotations.
 
     They are copies, because the evaluation writes into them, and are numbered from 1, because it
     takes an annotation with id 0 for one that was not found.

@@ -8,7 +8,7 @@ from torch import Tensor
 from model.config.resize import Size
 from model.config.training import StageName
 from model.data.coco import CocoDataset
-from model.data.proposal_file import PictureProposals, ProposalSet
+from model.data.proposal_file import ImageProposals, ProposalSet
 from model.data.transforms import scale_boxes
 from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
 from model.evaluation.evaluation import evaluate
@@ -22,13 +22,13 @@ from model.network.proposals import stacked
 
 
 def propose_all(detector: Detector, dataset: CocoDataset, loading: Loading) -> ProposalSet:
-    """The proposals of the detector, in evaluation mode, in every picture of the data set.
+    """The proposals of the detector, in evaluation mode, in every image of the data set.
 
     Raises:
-        DataError: a picture cannot be decoded.
+        DataError: an image cannot be decoded.
     """
     numbers = torch.tensor(detector.fpn.levels, dtype=torch.uint8)
-    found: dict[int, PictureProposals] = {}
+    found: dict[int, ImageProposals] = {}
     for frames in frame_batches(dataset, detector.config.resize, loading):
         with torch.inference_mode():
             batch = detector.propose(*frames.on(detector.device))
@@ -37,7 +37,7 @@ def propose_all(detector: Detector, dataset: CocoDataset, loading: Loading) -> P
             valid = batch.valid[row].cpu()
             logits, order = batch.logits[row].cpu()[valid].sort(descending=True, stable=True)
             boxes = batch.boxes[row].cpu()[valid][order]
-            found[index] = PictureProposals(
+            found[index] = ImageProposals(
                 scale_boxes(boxes, content, dataset.records[index].size).numpy(),
                 logits.sigmoid().numpy(),
                 levels[valid][order].numpy(),
@@ -46,7 +46,7 @@ def propose_all(detector: Detector, dataset: CocoDataset, loading: Loading) -> P
 
 
 def recall(dataset: CocoDataset, proposals: ProposalSet) -> ProposalMetrics:
-    """Average recall of the proposals in the pictures of the data set."""
+    """Average recall of the proposals in the images of the data set."""
     results = []
     for record in dataset.records:
         found = proposals.of(record.image_id, len(proposals.boxes))
@@ -61,7 +61,7 @@ def metrics_among(
     """The COCO metrics of what the second stage makes of the best `rpn.post_nms_test` given proposals.
 
     Raises:
-        DataError: the classes differ, or a picture cannot be decoded.
+        DataError: the classes differ, or an image cannot be decoded.
     """
     categories = category_ids(detector.class_names, dataset)
     device, count = detector.device, detector.config.rpn.post_nms_test
@@ -93,14 +93,14 @@ def stage_figures(
     proposals: ProposalSet | None,
     loading: Loading,
 ) -> tuple[str, dict[str, float]]:
-    """A text table and the figures of what the stage has trained, on the pictures of `dataset`.
+    """A text table and the figures of what the stage has trained, on the images of `dataset`.
 
     Args:
         detector: in evaluation mode.
-        dataset: pictures and ground truth.
+        dataset: images and ground truth.
         stage: "rpn" has its proposals scored, "fast" its detections among `proposals`, "joint" its detections.
-        proposals: of the pictures; only the stage "fast" has them.
-        loading: how pictures are fed.
+        proposals: of the images; only the stage "fast" has them.
+        loading: how images are fed.
     """
     if stage == "rpn":
         recalls = recall(dataset, propose_all(detector, dataset, loading))
@@ -113,6 +113,6 @@ def stage_figures(
     return format_table(metrics), metrics.scalars()
 
 
-def _in_frame(given: PictureProposals, size: Size, content: Size) -> Tensor:
+def _in_frame(given: ImageProposals, size: Size, content: Size) -> Tensor:
     """The boxes [P, 4] of a photograph of `size` in pixels of the frame that holds it at the size `content`."""
     return scale_boxes(torch.from_numpy(given.boxes), size, content)

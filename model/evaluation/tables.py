@@ -11,17 +11,17 @@ Row = Mapping[str, str]
 
 
 def percent(value: float) -> str:
-    """Return a figure in 0..1 in percent; `-` for NaN, where there was nothing to measure."""
+    """A figure in 0..1 in percent; `-` for NaN, where there was nothing to measure."""
     return "-" if math.isnan(value) else f"{100 * value:.1f}"
 
 
 def percents(figures: Mapping[str, float]) -> dict[str, str]:
-    """Return a row of figures in 0..1, in percent."""
+    """A row of figures in 0..1, in percent."""
     return {name: percent(value) for name, value in figures.items()}
 
 
 def text_table(corner: str, rows: Mapping[str, Row]) -> str:
-    """Return the table in aligned columns; `corner` heads the column of the rows' names."""
+    """The table in aligned columns; `corner` heads the column of the rows' names."""
     columns = _columns(rows)
     name_width = max(len(name) for name in (corner, *rows))
     widths = {
@@ -38,7 +38,7 @@ def text_table(corner: str, rows: Mapping[str, Row]) -> str:
 
 
 def markdown_table(corner: str, rows: Mapping[str, Row]) -> str:
-    """Return the table in Markdown; `corner` heads the column of the rows' names."""
+    """The table in Markdown; `corner` heads the column of the rows' names."""
     columns = _columns(rows)
     lines = [(corner, *columns), ("---", *("---:" for _ in columns))]
     lines += [(name, *(row.get(column, "") for column in columns)) for name, row in rows.items()]

@@ -15,7 +15,7 @@ LEVEL_NAMES = ("P2", "P3", "P4", "P5", "P6")
 
 @dataclass
 class ColourDetector:
-    """Finds the red and the green rectangle of a picture: right only if every mapping is.
+    """Finds the red and the green rectangle of an image: right only if every mapping is.
 
     It proposes red ones on P2 and green ones on P5. Behind the detections and proposals that count
     it leaves rubbish, which must not be read.

@@ -1,4 +1,4 @@
-"""Pictures and COCO folders made on the spot, so that the tests run anywhere."""
+"""Images and COCO folders made on the spot, so that the tests run anywhere."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ RED, GREEN = 0, 1  # channels of `coloured`, and labels of its detector
 
 
 def noise(size: Size, seed: int = 0) -> Image.Image:
-    """An RGB picture of which no two regions are alike, so that no mix-up goes unseen."""
+    """An RGB image of which no two regions are alike, so that no mix-up goes unseen."""
     pixels = np.random.default_rng(seed).integers(0, 256, (*size, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
 
@@ -35,10 +35,10 @@ class CocoFolder:
             "categories": [{"id": 7, "name": "dog"}, {"id": 3, "name": "cat"}],
         }
 
-    def add_image(self, name: str, size: Size, picture: Image.Image | None = None) -> int:
+    def add_image(self, name: str, size: Size, image: Image.Image | None = None) -> int:
         """Its image id: 10, 20, ... in the order of the calls."""
         image_id = 10 * (len(self.document["images"]) + 1)
-        (picture or noise(size, image_id)).save(self.root / name)
+        (image or noise(size, image_id)).save(self.root / name)
         height, width = size
         entry = {"id": image_id, "file_name": name, "width": width, "height": height}
         self.document["images"].append(entry)
@@ -69,7 +69,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of ten pictures of coloured rectangles, with their COCO json."""
+    """A folder of ten images of coloured rectangles, with their COCO json."""
     root = tmp_path_factory.mktemp("rectangles")
     coloured_rectangles(root, 10)
     return root
@@ -80,7 +80,7 @@ def folder(tmp_path: Path) -> CocoFolder:
     return CocoFolder(tmp_path)
 
 
-def add_picture(folder: CocoFolder, name: str, size: Size, boxes: dict[int, list[int]]) -> None:
+def add_rectangles(folder: CocoFolder, name: str, size: Size, boxes: dict[int, list[int]]) -> None:
     """Draw the boxes (x, y, width, height) of colour channels; category ids are 4 and 2."""
     pixels = np.zeros((*size, 3), dtype=np.uint8)
     for channel, (x, y, w, h) in boxes.items():
@@ -92,13 +92,17 @@ def add_picture(folder: CocoFolder, name: str, size: Size, boxes: dict[int, list
 
 @pytest.fixture
 def coloured(folder: CocoFolder) -> CocoFolder:
-    """Pictures of all shapes, in an order of no help; the thread's two axes scale unlike."""
+    """Images of all shapes, in an order of no help; the thread's two axes scale unlike."""
     folder.document["categories"] = [{"id": 4, "name": "red"}, {"id": 2, "name": "green"}]
-    add_picture(folder, "wide.png", (256, 384), {RED: [20, 40, 120, 200], GREEN: [200, 8, 160, 90]})
-    add_picture(folder, "tall.png", (448, 256), {GREEN: [16, 200, 100, 220]})
-    add_picture(folder, "square.png", (64, 64), {RED: [4, 8, 50, 30]})
-    add_picture(folder, "empty.png", (256, 300), {})
-    add_picture(folder, "long.png", (100, 896), {RED: [400, 20, 300, 72]})
-    add_picture(folder, "thread.png", (6, 896), {GREEN: [200, 0, 480, 6]})
-    add_picture(folder, "wide2.png", (300, 450), {GREEN: [30, 30, 390, 240], RED: [0, 0, 90, 300]})
+    add_rectangles(
+        folder, "wide.png", (256, 384), {RED: [20, 40, 120, 200], GREEN: [200, 8, 160, 90]}
+    )
+    add_rectangles(folder, "tall.png", (448, 256), {GREEN: [16, 200, 100, 220]})
+    add_rectangles(folder, "square.png", (64, 64), {RED: [4, 8, 50, 30]})
+    add_rectangles(folder, "empty.png", (256, 300), {})
+    add_rectangles(folder, "long.png", (100, 896), {RED: [400, 20, 300, 72]})
+    add_rectangles(folder, "thread.png", (6, 896), {GREEN: [200, 0, 480, 6]})
+    add_rectangles(
+        folder, "wide2.png", (300, 450), {GREEN: [30, 30, 390, 240], RED: [0, 0, 90, 300]}
+    )
     return folder

@@ -29,7 +29,7 @@ def random_boxes(count: int, size: tuple[int, int], seed: int, least: float = 1.
 
 
 def coloured_rectangles(root: Path, count: int) -> None:
-    """Write `count` pictures of 64 x 96 or 96 x 64 with one to three rectangles, and train.json."""
+    """Write `count` images of 64 x 96 or 96 x 64 with one to three rectangles, and train.json."""
     rng = np.random.default_rng(5)
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

@@ -32,7 +32,7 @@ def test_boxes_are_corners_and_labels_follow_the_category_ids(folder: CocoFolder
     assert (record.image_id, record.size) == (10, (20, 45))
 
 
-def test_loading_gives_the_picture_with_its_boxes_and_labels(folder: CocoFolder) -> None:
+def test_loading_gives_the_image_with_its_boxes_and_labels(folder: CocoFolder) -> None:
     folder.add_image("a.png", (8, 12))
     folder.add_box(folder.add_image("b.png", (20, 45), noise((20, 45), 1)), [5, 3, 30, 10])
     image, boxes, labels = folder.read().load(1)
@@ -41,7 +41,7 @@ def test_loading_gives_the_picture_with_its_boxes_and_labels(folder: CocoFolder)
     assert labels.tolist() == [0]
 
 
-def test_an_empty_picture_is_kept_with_empty_targets(folder: CocoFolder) -> None:
+def test_an_empty_image_is_kept_with_empty_targets(folder: CocoFolder) -> None:
     folder.add_image("a.png", (20, 45))
     dataset = folder.read()
     _, boxes, labels = dataset.load(0)
@@ -50,7 +50,7 @@ def test_an_empty_picture_is_kept_with_empty_targets(folder: CocoFolder) -> None
     assert dataset.inventory.images_without_boxes == 1
 
 
-def test_skip_empty_leaves_out_pictures_without_targets(folder: CocoFolder) -> None:
+def test_skip_empty_leaves_out_images_without_targets(folder: CocoFolder) -> None:
     folder.add_image("empty.png", (20, 45))
     folder.add_box(folder.add_image("crowd.png", (20, 45)), [1, 1, 9, 9], iscrowd=1)
     folder.add_box(folder.add_image("one.png", (20, 45)), [1, 1, 9, 9])
@@ -107,7 +107,7 @@ def test_scoring_uses_boxes_and_areas_as_the_file_gives_them(folder: CocoFolder)
     assert [a["area"] for a in scored] == [77.5, 72]
 
 
-def test_pictures_that_are_missing_or_unreadable_are_skipped_and_logged_once_a_kind(
+def test_images_that_are_missing_or_unreadable_are_skipped_and_logged_once_a_kind(
     folder: CocoFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder.add_image("good.png", (20, 45))
@@ -122,8 +122,8 @@ def test_pictures_that_are_missing_or_unreadable_are_skipped_and_logged_once_a_k
     assert not dataset.ground_truth["annotations"]
     messages = [record.getMessage().removeprefix(f"{folder.json}: ") for record in caplog.records]
     assert messages == [
-        "pictures missing (skipped): 4: a.png, b.png, c.png, ...",
-        "pictures unreadable (skipped): 1: broken.png",
+        "images missing (skipped): 4: a.png, b.png, c.png, ...",
+        "images unreadable (skipped): 1: broken.png",
     ]
 
 
@@ -133,16 +133,16 @@ def test_the_inventory_prints_its_counts_and_faults(folder: CocoFolder) -> None:
     folder.add_image("b.png", (20, 45))
     assert str(folder.read().inventory) == (
         "2 images (1 without boxes), 1 boxes, 0 crowd boxes\n"
-        "boxes partly outside their picture (clipped): 1: annotation 1 of a.png"
+        "boxes partly outside their image (clipped): 1: annotation 1 of a.png"
     )
 
 
-def test_a_size_that_is_not_the_upright_pictures_is_refused(folder: CocoFolder) -> None:
+def test_a_size_that_is_not_the_upright_images_is_refused(folder: CocoFolder) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     folder.add_image("turned.png", (20, 45))
     noise((20, 45)).save(folder.root / "turned.png", exif=exif)
-    with pytest.raises(DataError, match=r"turned\.png \(json \(20, 45\), picture \(45, 20\)\)"):
+    with pytest.raises(DataError, match=r"turned\.png \(json \(20, 45\), image \(45, 20\)\)"):
         folder.read()
 
 
@@ -208,7 +208,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         CocoDataset.read(tmp_path / "none.json", tmp_path)
 
 
-def test_a_set_of_which_no_picture_can_be_used_is_refused(folder: CocoFolder) -> None:
+def test_a_set_of_which_no_image_can_be_used_is_refused(folder: CocoFolder) -> None:
     folder.add_image("a.png", (20, 45))
     (folder.root / "a.png").unlink()
     with pytest.raises(DataError, match="2 categories, and of 1 images 0 that can be used"):
@@ -222,7 +222,7 @@ def test_a_set_without_categories_is_refused(folder: CocoFolder) -> None:
         folder.read()
 
 
-def test_a_picture_that_cannot_be_decoded_is_refused_when_it_is_loaded(folder: CocoFolder) -> None:
+def test_an_image_that_cannot_be_decoded_is_refused_when_it_is_loaded(folder: CocoFolder) -> None:
     folder.add_image("a.jpg", (60, 90))
     path = folder.root / "a.jpg"
     path.write_bytes(path.read_bytes()[:2000])
@@ -231,7 +231,7 @@ def test_a_picture_that_cannot_be_decoded_is_refused_when_it_is_loaded(folder: C
         dataset.load(0)
 
 
-def test_verifying_skips_and_counts_a_picture_that_cannot_be_decoded(folder: CocoFolder) -> None:
+def test_verifying_skips_and_counts_an_image_that_cannot_be_decoded(folder: CocoFolder) -> None:
     for name in ("a.jpg", "b.jpg", "c.jpg"):
         folder.add_box(folder.add_image(name, (60, 90)), [5, 3, 30, 10])
     path = folder.root / "b.jpg"
@@ -253,7 +253,7 @@ def test_the_digest_tells_data_sets_apart_by_what_training_sees(folder: CocoFold
     assert folder.read().digest != before
 
 
-def test_a_picture_that_changed_since_is_refused_when_it_is_loaded(folder: CocoFolder) -> None:
+def test_an_image_that_changed_since_is_refused_when_it_is_loaded(folder: CocoFolder) -> None:
     folder.add_image("a.png", (20, 45))
     dataset = folder.read()
     noise((45, 20)).save(folder.root / "a.png")

@@ -6,16 +6,16 @@ import pytest
 
 from model.data.coco import CocoDataset
 from model.data.faults import DataError
-from model.data.proposal_file import PictureProposals, ProposalSet
+from model.data.proposal_file import ImageProposals, ProposalSet
 from tests.model.conftest import CocoFolder, noise
 
 
-def some(count: int, seed: int) -> PictureProposals:
+def some(count: int, seed: int) -> ImageProposals:
     rng = np.random.default_rng(seed)
     corner = rng.random((count, 2)).astype(np.float32) * 20
     scores = np.sort(rng.random(count).astype(np.float32))[::-1].copy()
     boxes = np.concatenate([corner, corner + 5], axis=1)
-    return PictureProposals(boxes, scores, rng.integers(2, 7, count).astype(np.uint8))
+    return ImageProposals(boxes, scores, rng.integers(2, 7, count).astype(np.uint8))
 
 
 COUNTS = (4, 0, 3)
@@ -29,19 +29,19 @@ def dataset(folder: CocoFolder) -> CocoDataset:
 
 
 @pytest.fixture
-def given() -> list[PictureProposals]:
+def given() -> list[ImageProposals]:
     return [some(count, seed) for seed, count in enumerate(COUNTS)]
 
 
 @pytest.fixture
-def file(dataset: CocoDataset, given: list[PictureProposals], tmp_path: Path) -> Path:
+def file(dataset: CocoDataset, given: list[ImageProposals], tmp_path: Path) -> Path:
     path = tmp_path / "proposals" / "train.npz"
     ProposalSet.gather(dataset.records, given).save(path)
     return path
 
 
-def test_a_file_gives_back_each_pictures_proposals(
-    dataset: CocoDataset, given: list[PictureProposals], file: Path
+def test_a_file_gives_back_each_images_proposals(
+    dataset: CocoDataset, given: list[ImageProposals], file: Path
 ) -> None:
     found = ProposalSet.read(file, dataset)
     for record, expected in zip(dataset.records, given, strict=True):
@@ -54,7 +54,7 @@ def test_a_file_gives_back_each_pictures_proposals(
     assert [path.name for path in file.parent.iterdir()] == ["train.npz"]
 
 
-def test_a_file_may_hold_more_pictures_than_are_used(dataset: CocoDataset, file: Path) -> None:
+def test_a_file_may_hold_more_images_than_are_used(dataset: CocoDataset, file: Path) -> None:
     fewer = replace(dataset, records=dataset.records[1:])
     assert len(ProposalSet.read(file, fewer).of(dataset.records[2].image_id, 99).scores) == 3
 
@@ -75,11 +75,11 @@ def test_other_ids_are_refused_by_name(dataset: CocoDataset, file: Path) -> None
 def test_another_size_is_refused_by_name(dataset: CocoDataset, file: Path) -> None:
     first, *others = dataset.records
     strange = replace(dataset, records=(replace(first, size=(31, 40)), *others))
-    with pytest.raises(DataError, match=r"a.png \(file \(30, 40\), picture \(31, 40\)\)"):
+    with pytest.raises(DataError, match=r"a.png \(file \(30, 40\), image \(31, 40\)\)"):
         ProposalSet.read(file, strange)
 
 
-def test_another_picture_under_the_same_name_is_refused(dataset: CocoDataset, file: Path) -> None:
+def test_another_image_under_the_same_name_is_refused(dataset: CocoDataset, file: Path) -> None:
     noise((30, 60), 99).convert("L").convert("RGB").save(dataset.records[2].path)
     with pytest.raises(DataError, match=r"names or contents do not: 1: c.png"):
         ProposalSet.read(file, dataset)

@@ -24,7 +24,7 @@ from tests.model.conftest import noise
 sides = st.integers(1, 5000)
 sizes = st.tuples(sides, sides)
 
-# How a camera that was held so stores the picture: what undoes each EXIF orientation.
+# How a camera that was held so stores the image: what undoes each EXIF orientation.
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -130,14 +130,14 @@ def test_an_image_without_boxes_is_mirrored_too() -> None:
 
 @pytest.mark.parametrize("orientation", STORED)
 @pytest.mark.parametrize("suffix", ["png", "tiff"])
-def test_a_picture_is_read_upright_and_its_size_from_the_header(
+def test_an_image_is_read_upright_and_its_size_from_the_header(
     tmp_path: Path, orientation: int, suffix: str
 ) -> None:
     upright, method = noise((20, 45)), STORED[orientation]
     stored = upright if method is None else upright.transpose(method)
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
-    path = tmp_path / f"picture.{suffix}"
+    path = tmp_path / f"image.{suffix}"
     stored.save(path, exif=exif)
     assert read_size(path) == (20, 45)
     assert np.array_equal(np.asarray(read_image(path)), np.asarray(upright))
@@ -174,7 +174,7 @@ def test_pixels_without_a_known_range_are_refused(tmp_path: Path) -> None:
         read_image(tmp_path / "a.tiff")
 
 
-def test_a_truncated_picture_has_a_size_and_no_pixels(tmp_path: Path) -> None:
+def test_a_truncated_image_has_a_size_and_no_pixels(tmp_path: Path) -> None:
     noise((60, 90)).save(tmp_path / "whole.jpg")
     path = tmp_path / "half.jpg"
     path.write_bytes((tmp_path / "whole.jpg").read_bytes()[:2000])
@@ -183,8 +183,8 @@ def test_a_truncated_picture_has_a_size_and_no_pixels(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_a_file_that_is_no_picture_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.jpg").write_text("not a picture")
+def test_a_file_that_is_no_image_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_text("not an image")
     with pytest.raises(UnreadableImage, match=r"a\.jpg"):
         read_size(tmp_path / "a.jpg")
 

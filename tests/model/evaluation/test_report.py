@@ -63,7 +63,7 @@ def test_a_data_set_without_boxes_has_a_report_without_plots(
 
 
 def drawn(path: Path) -> bool:
-    """Whether there is colour in the picture, and so a curve or bar and not only axes."""
+    """Whether there is colour in the image, and so a curve or bar and not only axes."""
     pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
     return bool((pixels.max(axis=-1) - pixels.min(axis=-1) > 60).mean() > 1e-3)
 

@@ -50,7 +50,7 @@ def test_merging_nothing_gives_nothing() -> None:
     assert [tuple(values.shape) for values in merged] == [(0, 4), (0,), (0,)]
 
 
-def test_pictures_are_seen_at_every_scale_and_found_in_the_photograph(coloured: CocoFolder) -> None:
+def test_images_are_seen_at_every_scale_and_found_in_the_photograph(coloured: CocoFolder) -> None:
     detector = ColourDetector()
     found = evaluate_at_scales(detector, coloured.read(), (64, 192), LOADING)
     assert {min(frame) for frame, _ in detector.batches} == {64, 128, 192}

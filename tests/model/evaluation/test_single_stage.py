@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from model.data.coco import CocoDataset
-from model.data.proposal_file import PictureProposals, ProposalSet
+from model.data.proposal_file import ImageProposals, ProposalSet
 from model.evaluation.evaluation import evaluate
 from model.evaluation.feeding import Loading
 from model.evaluation.inference import findings
@@ -83,7 +83,7 @@ def test_a_second_stage_among_its_detectors_own_proposals_scores_as_the_whole(
 def test_a_second_stage_finds_nothing_among_no_proposals(
     detector: Detector, dataset: CocoDataset
 ) -> None:
-    none = PictureProposals(
+    none = ImageProposals(
         np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.uint8)
     )
     empty = ProposalSet.gather(dataset.records, [none] * len(dataset))
@@ -92,13 +92,13 @@ def test_a_second_stage_finds_nothing_among_no_proposals(
 
 def test_proposals_that_are_the_objects_are_recalled_whole(dataset: CocoDataset) -> None:
     right = [
-        PictureProposals(
+        ImageProposals(
             r.boxes, np.ones(len(r.boxes), np.float32), np.full(len(r.boxes), 2, np.uint8)
         )
         for r in dataset.records
     ]
     assert recall(dataset, ProposalSet.gather(dataset.records, right)).AR1k == 1
-    elsewhere = [PictureProposals(p.boxes + 1000, p.scores, p.levels) for p in right]
+    elsewhere = [ImageProposals(p.boxes + 1000, p.scores, p.levels) for p in right]
     assert recall(dataset, ProposalSet.gather(dataset.records, elsewhere)).AR1k == 0
 
 
