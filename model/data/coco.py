@@ -179,7 +179,8 @@ def _decodable(
             return False
         return True
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # Pillow decodes without Python's lock
+    # Pillow decodes without Python's lock.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
         decoded = list(threads.map(decodes, images))
     for image, fine in zip(images, decoded, strict=True):
         if not fine:
@@ -222,7 +223,8 @@ def _clip(
         return box, Fault.NO_AREA
     if x >= image.width or y >= image.height or x + w <= 0 or y + h <= 0:
         return box, Fault.OUTSIDE
-    if not (box[2:] > box[:2]).all():  # thinner than float32 can tell
+    # Thinner than float32 can tell.
+    if not (box[2:] > box[:2]).all():
         return box, Fault.NO_AREA
     return box, None if (within == corners).all() else Fault.CLIPPED
 

@@ -86,7 +86,8 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise ValueError(f"pixels of mode {image.mode} have no known range; convert them to 8 bits")
     if image.mode.startswith("I;16"):
-        gray = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 -> 255, rounded
+        # 65535 -> 255, rounded
+        gray = (np.asarray(image).astype(np.uint32) + 128) // 257
         return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")

@@ -114,7 +114,8 @@ def summarised(scores: Scores, ground_truth: Mapping[str, Any]) -> Metrics:
     )
     boxes_per_class = {names[number]: boxes[number] for number in sorted(names)}
     recall = scores.recall
-    best = scores.precision[..., -1]  # (T, R, K, A, M) -> (T, R, K, A): with 100 detections
+    # With 100 detections: (T, R, K, A, M) -> (T, R, K, A)
+    best = scores.precision[..., -1]
     by_class = best[..., EVERY_AREA].transpose(2, 0, 1)  # (T, R, K) -> (K, T, R)
     return Metrics(
         AP=mean_measured(best[..., EVERY_AREA]),

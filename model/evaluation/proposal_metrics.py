@@ -16,7 +16,8 @@ from model.evaluation.tables import Row, percents
 
 # Three, because the COCO tools take no fewer, and ascending.
 LIMITS = (1, 100, 1000)
-_BEST_100, _BEST_1000 = 1, 2  # places in LIMITS
+# Places in LIMITS.
+_BEST_100, _BEST_1000 = 1, 2
 
 
 @dataclass(frozen=True)

@@ -22,26 +22,21 @@ AXES = ("recall, %", "precision, %")
 AREAS = {"all": EVERY_AREA, "small": SMALL, "medium": MEDIUM, "large": LARGE}
 
 
-def write_report(folder: Path, title: str, data: Inventory, evaluation: Evaluation) -> None:
+def write_report(folder: Path, title: str, inventory: Inventory, evaluation: Evaluation) -> None:
     """Writes `report.md` and the plots that it shows into `folder`, which exists."""
     metrics = evaluation.metrics
     names = [name for name, boxes in metrics.boxes_per_class.items() if boxes]
     measured = np.array([boxes > 0 for boxes in metrics.boxes_per_class.values()])
-    precision = evaluation.scores.precision[..., -1][
-        :, :, measured
-    ]  # (T, R, K, A, M) -> (T, R, K, A)
     parts = [
         f"# {title}",
-        *str(data).splitlines(),
+        *str(inventory).splitlines(),
         markdown_table("", {"detections": percents(metrics.summary())}),
     ]
     if names:
+        # Of the best 100 detections and the classes with objects: (T, R, K, A, M) -> (T, R, K', A)
+        precision = evaluation.scores.precision[..., -1][:, :, measured]
         save_curves(folder / "precision_recall.png", AXES, _whole(precision))
         save_curves(folder / "precision_recall_by_class.png", AXES, _by_class(precision, names))
-        by_class = {
-            n: {"AP": metrics.ap_per_class[n], "AP50": metrics.ap50_per_class[n]} for n in names
-        }
-        save_bars(folder / "ap_by_class.png", "average precision", by_class)
         parts += [
             "## Precision and recall",
             "![Precision against recall, mean of all classes](precision_recall.png)",
@@ -50,6 +45,9 @@ def write_report(folder: Path, title: str, data: Inventory, evaluation: Evaluati
         ]
     parts += ["## Classes", markdown_table("class", class_rows(metrics))]
     if names:
+        figures = {"AP": metrics.ap_per_class, "AP50": metrics.ap50_per_class}
+        bars = {name: {k: of_class[name] for k, of_class in figures.items()} for name in names}
+        save_bars(folder / "ap_by_class.png", "average precision", bars)
         parts.append("![Average precision of each class](ap_by_class.png)")
     for corner, rows in evaluation.extra_tables().items():
         parts += [f"## {corner.capitalize()}", markdown_table(corner, rows)]

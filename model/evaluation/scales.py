@@ -139,6 +139,7 @@ class _Stopwatch:
     def detect(self, images: Tensor, sizes: Tensor) -> Detections:
         start = time.perf_counter()
         found = self.detector.detect(images, sizes)
-        found.counts.cpu()  # waits for a device that works on while Python goes on
+        # Waits for a device that works on while Python goes on.
+        found.counts.cpu()
         self.seconds += time.perf_counter() - start
         return found

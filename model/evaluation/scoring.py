@@ -18,8 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
 
-IOU_50, IOU_75 = 0, 5  # places of 0.50 and 0.75 in T
-EVERY_AREA, SMALL, MEDIUM, LARGE = range(4)  # places in A
+# Places of 0.50 and 0.75 in T, and of the areas in A.
+IOU_50, IOU_75 = 0, 5
+EVERY_AREA, SMALL, MEDIUM, LARGE = range(4)
 
 Floats = npt.NDArray[np.float64]
 

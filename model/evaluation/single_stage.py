@@ -7,7 +7,7 @@ from torch import Tensor
 
 from model.config.resize import Size
 from model.config.training import StageName
-from model.data.coco import CocoDataset
+from model.data.coco import CocoDataset, Record
 from model.data.proposal_file import ImageProposals, ProposalSet
 from model.data.transforms import scale_boxes
 from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
@@ -64,22 +64,22 @@ def metrics_among(
         DataError: the classes differ, or an image cannot be decoded.
     """
     categories = category_ids(detector.class_names, dataset)
-    device, count = detector.device, detector.config.rpn.post_nms_test
+    device = detector.device
+
+    def in_frame(record: Record, content: Size) -> Tensor:
+        given = proposals.of(record.image_id, detector.config.rpn.post_nms_test)
+        return scale_boxes(torch.from_numpy(given.boxes), record.size, content)
+
     results: list[dict[str, Any]] = []
     for frames in frame_batches(dataset, detector.config.resize, loading):
         records = [dataset.records[index] for index in frames.indices]
-        given = stacked(
-            [
-                _in_frame(proposals.of(record.image_id, count), record.size, content)
-                for record, content in zip(records, frames.contents, strict=True)
-            ]
-        )
+        placed = list(zip(records, frames.contents, strict=True))
+        given = stacked([in_frame(record, content) for record, content in placed])
+        boxes, valid = given.boxes.to(device), given.valid.to(device)
         with torch.inference_mode():
-            batch = detector.detect_among(
-                *frames.on(device), given.boxes.to(device), given.valid.to(device)
-            )
+            batch = detector.detect_among(*frames.on(device), boxes, valid)
         batch = FinalBoxes(*(values.cpu() for values in batch))
-        for row, (record, content) in enumerate(zip(records, frames.contents, strict=True)):
+        for row, (record, content) in enumerate(placed):
             found = FinalBoxes(*(values[row] for values in batch))
             detections = in_photograph(found, content, record.size)
             results += detection_results(record.image_id, detections, categories)
@@ -111,8 +111,3 @@ def stage_figures(
     else:
         metrics = evaluate(detector, dataset, loading).metrics
     return format_table(metrics), metrics.scalars()
-
-
-def _in_frame(given: ImageProposals, size: Size, content: Size) -> Tensor:
-    """The boxes [P, 4] of a photograph of `size` in pixels of the frame that holds it at the size `content`."""
-    return scale_boxes(torch.from_numpy(given.boxes), size, content)
