@@ -1,8 +1,5 @@
 import json
 import logging
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +11,6 @@ from tests.model.conftest import CocoFolder, noise
 from tests.places import SHARED
 
 DATA = SHARED / "data"
-
-Document = dict[str, Any]
 
 
 def test_boxes_are_corners_and_labels_follow_the_category_ids(folder: CocoFolder) -> None:
@@ -127,16 +122,6 @@ def test_images_that_are_missing_or_unreadable_are_skipped_and_logged_once_a_kin
     ]
 
 
-def test_the_inventory_prints_its_counts_and_faults(folder: CocoFolder) -> None:
-    image_id = folder.add_image("a.png", (20, 45))
-    folder.add_box(image_id, [40, 15, 20, 12])
-    folder.add_image("b.png", (20, 45))
-    assert str(folder.read().inventory) == (
-        "2 images (1 without boxes), 1 boxes, 0 crowd boxes\n"
-        "boxes partly outside their image (clipped): 1: annotation 1 of a.png"
-    )
-
-
 def test_a_size_that_is_not_the_upright_images_is_refused(folder: CocoFolder) -> None:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -144,68 +129,6 @@ def test_a_size_that_is_not_the_upright_images_is_refused(folder: CocoFolder) ->
     noise((20, 45)).save(folder.root / "turned.png", exif=exif)
     with pytest.raises(DataError, match=r"turned\.png \(json \(20, 45\), image \(45, 20\)\)"):
         folder.read()
-
-
-def _repeat(section: str, **changes: object) -> Callable[[Document], None]:
-    return lambda document: document[section].append(document[section][0] | changes)
-
-
-def _change(section: str, **changes: object) -> Callable[[Document], None]:
-    return lambda document: document[section][0].update(changes)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (_repeat("images", file_name="b.png"), "images share an id: 1: 10"),
-        (_repeat("images", id=11), r"images share a file_name: 1: 'a\.png'"),
-        (_repeat("annotations"), "annotations share an id: 1: 1"),
-        (_repeat("categories", name="cow"), "categories share an id: 1: 7"),
-        (_repeat("categories", id=8), "categories share a name: 1: 'dog'"),
-        (_change("annotations", image_id=99), r"unknown images: 1: annotation 1 \(image_id 99\)"),
-        (
-            _change("annotations", category_id=5),
-            r"unknown categories: 1: annotation 1 of a\.png \(category_id 5\)",
-        ),
-        (_change("annotations", bbox=[1, 2, 3]), r"annotations\.0\.bbox\.3"),
-        (_change("annotations", bbox=[1, 2, 3, "4"]), r"annotations\.0\.bbox\.3"),
-        (_change("images", width="45"), r"images\.0\.width"),
-        (_change("images", height=0), r"images\.0\.height"),
-        (lambda document: document.pop("categories"), r"categories \(Field required\)"),
-        (lambda document: document["images"][0].pop("id"), r"images\.0\.id \(Field required\)"),
-    ],
-)
-def test_a_file_that_does_not_fit_together_is_refused(
-    folder: CocoFolder, spoil: Callable[[Document], None], message: str
-) -> None:
-    folder.add_box(folder.add_image("a.png", (20, 45)), [1, 1, 5, 5])
-    spoil(folder.document)
-    with pytest.raises(DataError, match=message):
-        folder.read()
-
-
-def test_a_refusal_names_ten_offenders_and_counts_all(folder: CocoFolder) -> None:
-    image_id = folder.add_image("a.png", (20, 45))
-    for _ in range(12):
-        folder.add_box(image_id, [1, 1, 5, 5], category_id=99)
-    with pytest.raises(DataError) as refusal:
-        folder.read()
-    message = str(refusal.value)
-    assert "unknown categories: 12: annotation 1 of a.png (category_id 99), " in message
-    assert message.endswith("annotation 10 of a.png (category_id 99), ...")
-
-
-@pytest.mark.parametrize("text", ["", "[1, 2", "[]", '{"images": []}', "\x00\xff"])
-def test_a_file_that_is_no_coco_json_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "instances.json"
-    path.write_text(text, encoding="latin-1")
-    with pytest.raises(DataError, match=r"instances\.json: not a COCO file"):
-        CocoDataset.read(path, tmp_path)
-
-
-def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none\.json: cannot be read: No such file"):
-        CocoDataset.read(tmp_path / "none.json", tmp_path)
 
 
 def test_a_set_of_which_no_image_can_be_used_is_refused(folder: CocoFolder) -> None:

@@ -163,13 +163,6 @@ def test_nothing_that_is_passed_in_is_changed() -> None:
     assert json.dumps([ground_truth, results]) == before
 
 
-@pytest.mark.parametrize("key", ["image_id", "category_id"])
-def test_a_result_of_something_unknown_is_refused(key: str) -> None:
-    ground_truth, result = one_object()
-    with pytest.raises(ValueError, match=rf"{key} that is not in the ground truth: \[77\]"):
-        coco_metrics(ground_truth, [result | {key: 77}])
-
-
 def test_boxes_are_counted_by_class_without_crowds() -> None:
     ground_truth, _ = random_set(4)
     counts = coco_metrics(ground_truth, []).boxes_per_class
