@@ -5,17 +5,18 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from export.artifact import Order, Outcome, write_artifact
-from export.buckets import add_bucket_options, rebucket
+from export.buckets import add_bucket_options, rebucketed
 from export.manifest import Provenance
 from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
 from export.precision.accuracy import AccuracyError
 from model.command_line import exit_status
 from model.errors import Refused
-from model.network.checkpoint import add_test_settings, load_detector
+from model.network.checkpoint import add_test_settings, read_checkpoint
 
 # The exit status where the artifact, and not the input, is at fault.
 MISSED = 1
@@ -33,8 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _export(options: argparse.Namespace) -> int:
     _say_progress()
     order = _order(options)
-    detector = load_detector(options.checkpoint, options.set)
-    if chosen := rebucket(detector, options):
+    checkpoint = read_checkpoint(options.checkpoint, options.set)
+    resize, chosen = rebucketed(checkpoint.config.resize, options)
+    detector = checkpoint.detector(replace(checkpoint.config, resize=resize))
+    if chosen:
         print(chosen)
     provenance = Provenance(
         name=options.name or options.checkpoint.resolve().parent.name,

@@ -6,16 +6,15 @@
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from export.bucket_search import best_buckets, padding_share
 from model.config.resize import ResizeRule, Size
 from model.data.annotations import read_document
 from model.errors import Refused
-from model.network.detector import Detector
 
-MAX_BUCKETS = 6  # each costs warm-up, and parts what arrives into batches of its own
+# Each costs warm-up, and parts what arrives into batches of its own.
+MAX_BUCKETS = 6
 
 
 class BucketError(Refused):
@@ -23,7 +22,7 @@ class BucketError(Refused):
 
 
 def add_bucket_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `rebucket` follows."""
+    """Add the options that `rebucketed` follows."""
     group = parser.add_argument_group("buckets", "the frames of the artifact")
     group.add_argument(
         "--buckets", choices=["auto"], help="choose them (default: the checkpoint's)"
@@ -34,8 +33,8 @@ def add_bucket_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def rebucket(detector: Detector, options: argparse.Namespace) -> str:
-    """Give `detector` the buckets that the options ask for; lines that tell what they are, or none.
+def rebucketed(rule: ResizeRule, options: argparse.Namespace) -> tuple[ResizeRule, str]:
+    """The rule with the buckets that the options ask for, and lines that tell what they are; or as it is, and none.
 
     Raises:
         BucketError: the options do not go together.
@@ -46,11 +45,10 @@ def rebucket(detector: Detector, options: argparse.Namespace) -> str:
             flag, other = (f"--{word.replace('_', '-')}" for word in (name, needed))
             raise BucketError(f"{flag} is of use only with {other}; give both or neither")
     if options.buckets is None:
-        return ""
+        return rule, ""
     most = MAX_BUCKETS if options.max_buckets is None else options.max_buckets
     if most < 1:
         raise BucketError(f"--max-buckets: expected 1 or more, got {most}")
-    rule = detector.config.resize
     chosen = default = rule.with_buckets()
     lines = []
     if options.data is not None:
@@ -65,8 +63,7 @@ def rebucket(detector: Detector, options: argparse.Namespace) -> str:
             _line("default buckets", default, sizes),
             _line("chosen buckets", chosen, sizes),
         ]
-    detector.config = replace(detector.config, resize=chosen)
-    return "\n".join([*lines, f"buckets, height x width: {_listed(chosen.buckets)}"])
+    return chosen, "\n".join([*lines, f"buckets, height x width: {_listed(chosen.buckets)}"])
 
 
 def _line(name: str, rule: ResizeRule, sizes: Sequence[Size]) -> str:

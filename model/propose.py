@@ -12,23 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from model.command_line import add_device, exit_status, positive
+from model.config.detector import DetectorConfig
 from model.data.coco import CocoDataset
 from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import propose_all, recall
 from model.evaluation.tables import text_table
-from model.network.checkpoint import load_detector, require_trained
-from model.network.detector import Detector
+from model.network.checkpoint import read_checkpoint, require_trained
 
 
-def keep_more(detector: Detector, top: int) -> None:
-    """Let the detector propose up to `top` boxes an image, before and after suppression.
+def keeping(config: DetectorConfig, top: int) -> DetectorConfig:
+    """The configuration of a detector that proposes up to `top` boxes an image, before and after suppression.
 
     The paper trains Fast R-CNN on 2,000 an image and tests it on 1,000.
     """
-    config = detector.config
     before = max(top, config.rpn.pre_nms_test)
-    rpn = replace(config.rpn, pre_nms_test=before, post_nms_test=top)
-    detector.config = replace(config, rpn=rpn)
+    return replace(config, rpn=replace(config.rpn, pre_nms_test=before, post_nms_test=top))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _propose(options: argparse.Namespace) -> None:
-    detector = load_detector(options.checkpoint)
+    checkpoint = read_checkpoint(options.checkpoint)
+    config = checkpoint.config
+    detector = checkpoint.detector(keeping(config, options.top) if options.top else config)
     require_trained(detector, {"rpn"}, options.checkpoint)
-    if options.top:
-        keep_more(detector, options.top)
     dataset = CocoDataset.read(options.annotations, options.images)
     loading = Loading(options.batch_size, progress=True)
     proposals = propose_all(detector.to(options.device), dataset, loading)

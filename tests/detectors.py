@@ -34,6 +34,13 @@ def small_detector(seed: int = 0) -> Detector:
     return detector
 
 
+def with_config(detector: Detector, config: DetectorConfig) -> Detector:
+    """The detector of the same weights with another configuration, in evaluation mode."""
+    other = Detector(config, detector.class_names)
+    other.load_state_dict(detector.state_dict())
+    return other.eval()
+
+
 def noise(count: int, frame: tuple[int, int], seed: int = 0) -> Tensor:
     """Smooth random pictures, uint8 [count, 3, H, W]."""
     generator = torch.Generator().manual_seed(seed)

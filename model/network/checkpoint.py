@@ -88,16 +88,45 @@ def save_checkpoint(path: Path, detector: Detector, training: TrainingState | No
         temporary.unlink(missing_ok=True)
 
 
-def load_detector(path: Path, overrides: Sequence[str] = ()) -> Detector:
-    """The detector of a checkpoint, on the CPU and in evaluation mode.
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds of a detector.
+
+    Attributes:
+        path: the file.
+        config, class_names: the detector's.
+        weights: its state dict.
+        untrained: the parts that no training has reached.
+    """
+
+    path: Path
+    config: DetectorConfig
+    class_names: tuple[str, ...]
+    weights: dict[str, Tensor]
+    untrained: frozenset[str]
+
+    def detector(self, config: DetectorConfig | None = None) -> Detector:
+        """The detector, on the CPU and in evaluation mode; with another `config` that the same weights fit, if given.
+
+        Raises:
+            CheckpointError: the weights do not fit the configuration.
+        """
+        detector = Detector(without_download(config or self.config), self.class_names)
+        load_weights(detector, self.weights, self.path)
+        detector.untrained = self.untrained
+        return detector.eval()
+
+
+def read_checkpoint(path: Path, overrides: Sequence[str] = ()) -> Checkpoint:
+    """What `path` holds of a detector.
 
     Args:
         path: the checkpoint.
         overrides: "rpn.post_nms_test=100": those of TEST_SETTINGS that are to be other than in the checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, damaged, not ours, or its weights do not fit its configuration; or an
-            override names another setting, or a value that cannot be.
+        CheckpointError: the file is missing, damaged or not ours; or an override names another setting, or a value that
+            cannot be.
     """
     content = _read(path)
     try:
@@ -109,14 +138,17 @@ def load_detector(path: Path, overrides: Sequence[str] = ()) -> Detector:
             config = from_mapping(DetectorConfig, content["config"], f"--set {override}")
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
-    detector = Detector(without_download(config), tuple(content["class_names"]))
-    load_weights(detector, content["model"], path)
-    detector.untrained = frozenset(content.get("untrained", ()))
-    return detector.eval()
+    untrained = frozenset(content.get("untrained", ()))
+    return Checkpoint(path, config, tuple(content["class_names"]), content["model"], untrained)
+
+
+def load_detector(path: Path, overrides: Sequence[str] = ()) -> Detector:
+    """The detector of `path`: `read_checkpoint`, whose errors it raises, and then `Checkpoint.detector`."""
+    return read_checkpoint(path, overrides).detector()
 
 
 def add_test_settings(parser: argparse.ArgumentParser) -> None:
-    """Add `--set`, the overrides of `load_detector`."""
+    """Add `--set`, the overrides of `read_checkpoint`."""
     parser.add_argument(
         "--set",
         action="append",

@@ -53,7 +53,6 @@ class Detector(nn.Module):
     """FPN Faster R-CNN.
 
     Attributes:
-        config: all settings.
         class_names: names of the foreground classes; index = label.
         untrained: parts that no training has reached; those of stages.py.
         pooled_levels: those of the features' levels that the second stage looks at: all but P6.
@@ -64,7 +63,7 @@ class Detector(nn.Module):
 
     def __init__(self, config: DetectorConfig, class_names: tuple[str, ...]) -> None:
         super().__init__()
-        self.config = config
+        self._config = config
         self.class_names = class_names
         self.untrained: frozenset[str] = frozenset()
         self.backbone = build_backbone(config.backbone)
@@ -90,6 +89,11 @@ class Detector(nn.Module):
     def device(self) -> torch.device:
         """Where it computes, and so where it takes images."""
         return self.mean.device
+
+    @property
+    def config(self) -> DetectorConfig:
+        """All settings; a detector of others is built with them (`Checkpoint.detector`)."""
+        return self._config
 
     @property
     def level_names(self) -> tuple[str, ...]:

@@ -5,18 +5,17 @@ from pathlib import Path
 import pytest
 
 from export.__main__ import main
-from export.buckets import BucketError, add_bucket_options, rebucket
-from export.manifest import manifest
-from model.config.detector import DetectorConfig
-from model.config.files import from_mapping
+from export.buckets import BucketError, add_bucket_options, rebucketed
 from model.config.resize import ResizeRule
 from model.data.faults import DataError
 from model.network.checkpoint import save_checkpoint
-from model.network.detector import Detector
-from tests.conftest import PROVENANCE
-from tests.detectors import FRAMES, small_detector
+from tests.detectors import small_detector
 
-WIDE_PICTURES = [(60, 80), (66, 88), (30, 90)]  # (height, width); 3:1 has no default bucket
+# (height, width); 3:1 has no default bucket
+WIDE_IMAGES = [(60, 80), (66, 88), (30, 90)]
+
+# It gives more sizes than it has buckets for by default.
+WIDE_RULE = ResizeRule(64, 320, "floor", "bilinear", buckets=((320, 320),))
 
 
 def options(*arguments: str) -> argparse.Namespace:
@@ -34,36 +33,22 @@ def coco_json(path: Path, sizes: list[tuple[int, int]]) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def wide_rule() -> Detector:
-    """A detector whose rule gives more sizes than it has buckets for by default."""
-    values = {
-        "resize": {"short_side": 64, "max_side": 320, "buckets": ((320, 320),)},
-        "backbone": {"name": "resnet18", "weights": "none"},
-        "pyramid": {"channels": 8},
-        "roi": {"fc_channels": 8},
-    }
-    return Detector(from_mapping(DetectorConfig, values, "test"), ("cat",)).eval()
+def test_without_the_option_the_buckets_are_the_checkpoints() -> None:
+    assert rebucketed(WIDE_RULE, options()) == (WIDE_RULE, "")
 
 
-def test_without_the_option_the_buckets_are_the_checkpoints(detector: Detector) -> None:
-    assert rebucket(detector, options()) == ""
-    assert detector.config.resize.buckets == FRAMES
+def test_without_data_the_buckets_are_the_rules_default() -> None:
+    rule, told = rebucketed(WIDE_RULE, options("--buckets", "auto"))
+    assert rule == WIDE_RULE.with_buckets()
+    assert "64x320" in told
 
 
-def test_without_data_the_buckets_are_the_rules_default(wide_rule: Detector) -> None:
-    assert "64x320" in rebucket(wide_rule, options("--buckets", "auto"))
-    assert wide_rule.config.resize.buckets == ResizeRule(64, 320).buckets
-
-
-def test_chosen_buckets_are_in_the_manifest_and_what_they_save_is_told(
-    wide_rule: Detector, tmp_path: Path
-) -> None:
-    data = coco_json(tmp_path / "data.json", WIDE_PICTURES)
+def test_chosen_buckets_are_the_rules_and_what_they_save_is_told(tmp_path: Path) -> None:
+    data = coco_json(tmp_path / "data.json", WIDE_IMAGES)
     more = ["--buckets", "auto", "--data", str(data), "--max-buckets", "4"]
-    told = rebucket(wide_rule, options(*more)).splitlines()
-    buckets = manifest(wide_rule, PROVENANCE, {})["buckets"]
-    assert buckets == [[64, 96], [64, 192], [64, 320], [320, 64]]
+    rule, lines = rebucketed(WIDE_RULE, options(*more))
+    told = lines.splitlines()
+    assert rule == WIDE_RULE.with_buckets(((64, 96), (64, 192), (64, 320), (320, 64)))
     assert told[0].startswith("padding of the 3 images")
     default, chosen = (float(line.split()[2]) for line in told[1:3])
     assert chosen < default
@@ -78,20 +63,18 @@ def test_chosen_buckets_are_in_the_manifest_and_what_they_save_is_told(
         (["--buckets", "auto", "--data", "a.json", "--max-buckets", "0"], "expected 1 or more"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(
-    detector: Detector, arguments: list[str], message: str
-) -> None:
+def test_options_that_do_not_go_together_are_refused(arguments: list[str], message: str) -> None:
     with pytest.raises(BucketError, match=message):
-        rebucket(detector, options(*arguments))
+        rebucketed(WIDE_RULE, options(*arguments))
 
 
-def test_data_without_pictures_is_refused(detector: Detector, tmp_path: Path) -> None:
+def test_data_without_images_is_refused(tmp_path: Path) -> None:
     data = coco_json(tmp_path / "data.json", [])
     with pytest.raises(BucketError, match="found none there"):
-        rebucket(detector, options("--buckets", "auto", "--data", str(data)))
+        rebucketed(WIDE_RULE, options("--buckets", "auto", "--data", str(data)))
     data.write_text("[]")
     with pytest.raises(DataError, match="not a COCO file"):
-        rebucket(detector, options("--buckets", "auto", "--data", str(data)))
+        rebucketed(WIDE_RULE, options("--buckets", "auto", "--data", str(data)))
 
 
 def test_the_command_says_in_one_line_what_is_wrong_with_the_data(

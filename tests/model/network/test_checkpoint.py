@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 import torch
+from torchvision import models as networks
 
 from model.network.checkpoint import (
     CheckpointError,
     TrainingState,
     load_detector,
     load_training,
+    read_checkpoint,
     restore_weights,
     save_checkpoint,
 )
 from model.network.detector import Detector
-from tests.detectors import CLASS_NAMES, noise, small_detector
+from tests.detectors import CLASS_NAMES, noise, small_detector, with_config
 
 
 @pytest.fixture(scope="module")
@@ -95,11 +97,23 @@ def test_what_training_decided_may_not_and_values_must_be_possible(
 
 
 def test_loading_needs_nothing_but_the_file(tmp_path: Path) -> None:
-    detector = small_detector()
-    backbone = replace(detector.config.backbone, weights=str(tmp_path / "gone.pth"))
-    detector.config = replace(detector.config, backbone=backbone)
-    save_checkpoint(tmp_path / "model.pt", detector)
+    weights, detector = tmp_path / "resnet18.pth", small_detector()
+    torch.save(networks.resnet18().state_dict(), weights)
+    backbone = replace(detector.config.backbone, weights=str(weights))
+    save_checkpoint(
+        tmp_path / "model.pt", with_config(detector, replace(detector.config, backbone=backbone))
+    )
+    weights.unlink()
     assert load_detector(tmp_path / "model.pt").class_names == CLASS_NAMES
+
+
+def test_the_same_weights_serve_a_configuration_derived_from_the_files(saved: Path) -> None:
+    checkpoint = read_checkpoint(saved)
+    rpn = replace(checkpoint.config.rpn, post_nms_test=7)
+    detector = checkpoint.detector(replace(checkpoint.config, rpn=rpn))
+    assert detector.config.rpn.post_nms_test == 7
+    for name, weights in checkpoint.detector().state_dict().items():
+        assert torch.equal(detector.state_dict()[name], weights)
 
 
 def test_the_state_of_a_run_comes_back(tmp_path: Path, detector: Detector) -> None:

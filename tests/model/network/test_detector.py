@@ -9,7 +9,7 @@ from model.config.detector import DetectorConfig, PixelConfig
 from model.config.files import from_mapping
 from model.network.detector import Detections, Detector
 from model.network.pooling import assign_levels
-from tests.detectors import CLASS_NAMES, noise, small_detector
+from tests.detectors import CLASS_NAMES, noise, small_detector, with_config
 from tests.model.small import STRIDES
 
 FRAME = (64, 96)
@@ -21,8 +21,7 @@ def sparing_detector(seed: int = 0) -> Detector:
     """Finds less than it may, on several levels: 24 px takes the place of 224 in so small a frame."""
     detector = small_detector(seed)
     roi = replace(detector.config.roi, score_threshold=0.7, canonical_size=24.0)
-    detector.config = replace(detector.config, roi=roi)
-    return detector
+    return with_config(detector, replace(detector.config, roi=roi))
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +44,11 @@ def assert_same(ours: Detections, theirs: Detections) -> None:
     """Equal but for the last digits, which the batch size changes in convolutions."""
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-4)
+
+
+def test_a_detectors_configuration_cannot_be_changed(detector: Detector) -> None:
+    with pytest.raises(AttributeError, match="config"):
+        detector.config = DetectorConfig()  # type: ignore[misc]
 
 
 def test_outputs_have_the_shapes_and_types_of_the_artifact(found: Detections) -> None:
@@ -236,9 +240,8 @@ def variant(request: pytest.FixtureRequest) -> Detector:
 
 
 def test_every_variant_detects_from_its_own_levels(variant: Detector, images: Tensor) -> None:
-    variant.config = replace(
-        variant.config, roi=replace(variant.config.roi, score_threshold=0.0, max_detections=9)
-    )
+    roi = replace(variant.config.roi, score_threshold=0.0, max_detections=9)
+    variant = with_config(variant, replace(variant.config, roi=roi))
     with torch.inference_mode():
         found = variant.detect(images, SIZES)
     assert found.proposal_boxes.shape == (3, len(variant.fpn.levels), 40, 4)
