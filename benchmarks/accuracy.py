@@ -29,7 +29,7 @@ from model.errors import Refused
 from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
 from model.evaluation.results import PhotoDetections, category_ids, detection_results
 from service.artifact.tensors import Outputs
-from service.detections import to_photograph
+from service.detections import to_image
 from service.engine.engine import Engine
 from service.engine.providers import Device
 from service.errors import ServiceError
@@ -107,7 +107,7 @@ def _batches(engine: Engine, dataset: CocoDataset, most: int) -> Iterator[list[F
 def _in_photograph(outputs: Outputs, frame: Frame) -> PhotoDetections:
     """One image's detections; `outputs` are its own, without N."""
     real = slice(int(outputs.counts))
-    boxes = to_photograph(outputs.boxes[real], frame)
+    boxes = to_image(outputs.boxes[real], frame)
     return PhotoDetections(
         *map(torch.from_numpy, (boxes, outputs.scores[real], outputs.labels[real]))
     )

@@ -37,7 +37,7 @@ COMMANDS = ["fpn-detect", "fpn-serve"]
 UP_TIMEOUT_S = 420
 SCRAPE_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 45  # stop_grace_period in docker-compose.yml
-SIZE = (180, 240)  # height, width of the picture
+SIZE = (180, 240)  # height, width of the image
 
 INSIDE = """
 import errno, glob, importlib.util, json, os
@@ -123,9 +123,9 @@ def check_all() -> None:
     prometheus = f"http://{published('prometheus', 9090)}"
     step("the detector says that it is ready", lambda: readiness(detector))
     step("it serves on the CPU", lambda: device(detector))
-    step("a picture is answered with detections and proposals", lambda: detection(detector))
+    step("an image is answered with detections and proposals", lambda: detection(detector))
     step("a bad upload is answered with problem details", lambda: bad_upload(detector))
-    step("Prometheus has scraped the count of that picture", lambda: scraped(prometheus))
+    step("Prometheus has scraped the count of that image", lambda: scraped(prometheus))
     inside = json.loads(output([*COMPOSE, "exec", "-T", "detector", "python3", "-c", INSIDE]))
     step("the server's user is not root", lambda: expect(inside["user"], USER_ID))
     step("it has no capabilities", lambda: expect(int(inside["capabilities"], 16), 0))
@@ -163,9 +163,9 @@ def device(detector: str) -> str:
 
 
 def detection(detector: str) -> str:
-    """Uploads a picture as a form and looks at the shape of the answer."""
+    """Uploads an image as a form and looks at the shape of the answer."""
     boundary = "compose-test"
-    head = 'Content-Disposition: form-data; name="images"; filename="picture.png"'
+    head = 'Content-Disposition: form-data; name="images"; filename="image.png"'
     form = f"--{boundary}\r\n{head}\r\nContent-Type: image/png\r\n\r\n".encode()
     form += png(*SIZE) + f"\r\n--{boundary}--\r\n".encode()
     reply = request(f"{detector}/detect", form, f"multipart/form-data; boundary={boundary}")
@@ -185,8 +185,8 @@ def detection(detector: str) -> str:
 
 
 def bad_upload(detector: str) -> str:
-    """Uploads what is no picture."""
-    reply = request(f"{detector}/detect", b"this is no picture", "image/png")
+    """Uploads what is no image."""
+    reply = request(f"{detector}/detect", b"this is no image", "image/png")
     expect((reply.status, reply.media_type), (400, "application/problem+json"))
     problem = reply.json()
     expect(problem["status"], 400)
@@ -194,7 +194,7 @@ def bad_upload(detector: str) -> str:
 
 
 def scraped(prometheus: str) -> str:
-    """Waits until Prometheus knows of an answered picture, for a few of its intervals at most."""
+    """Waits until Prometheus knows of an answered image, for a few of its intervals at most."""
     query = urllib.parse.urlencode({"query": 'sum(fpn_images_total{outcome="ok"})'})
     deadline = time.monotonic() + SCRAPE_TIMEOUT_S
     while True:

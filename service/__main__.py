@@ -46,7 +46,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stops being ready at once; uvicorn then finishes what is inside."""
         if self._detector:
-            self._detector.drain()
+            self._detector.readiness.drain()
         super().handle_exit(sig, frame)
 
     @property

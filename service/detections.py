@@ -1,6 +1,6 @@
-"""The model's arrays to what a caller reads: boxes in the photograph, class names, level names.
+"""The model's arrays to what a caller reads: boxes in the image, class names, level names.
 
-Boxes are (x1, y1, x2, y2) in pixels of the upright photograph. They are rounded to hundredths of a
+Boxes are (x1, y1, x2, y2) in pixels of the upright image. They are rounded to hundredths of a
 pixel and scores to 1e-4, far below what the model can tell apart; it keeps answers short.
 """
 
@@ -58,7 +58,7 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Detected:
-    """What was found in one photograph, best first. Its size is that of the upright photograph."""
+    """What was found in one image, best first. Its size is that of the upright image."""
 
     width: int
     height: int
@@ -67,7 +67,7 @@ class Detected:
 
 
 def detected(outputs: Outputs, frame: Frame, manifest: Manifest, wanted: Wanted) -> Detected:
-    """What `outputs`, those of one image, say about the photograph in `frame`."""
+    """What `outputs`, those of one image, say about the image in `frame`."""
     height, width = frame.original
     return Detected(
         width=width,
@@ -81,8 +81,8 @@ def detected(outputs: Outputs, frame: Frame, manifest: Manifest, wanted: Wanted)
     )
 
 
-def to_photograph(boxes: NDArray[np.float32], frame: Frame) -> NDArray[np.float64]:
-    """float64 [n, 4]: boxes of the frame in pixels of the photograph, clipped to it."""
+def to_image(boxes: NDArray[np.float32], frame: Frame) -> NDArray[np.float64]:
+    """float64 [n, 4]: boxes of the frame in pixels of the image, clipped to it."""
     height, width = frame.original
     ratios = np.array([frame.content[1] / width, frame.content[0] / height] * 2)
     clipped: NDArray[np.float64] = np.clip(boxes / ratios, 0, [width, height, width, height])
@@ -98,7 +98,7 @@ def _detections(
         keep &= np.isin(outputs.labels[:count], list(wanted.labels))
     kept = np.flatnonzero(keep)[: wanted.max_detections]
     level_names = {level.number: level.name for level in manifest.levels}
-    boxes = to_photograph(outputs.boxes[kept], frame)
+    boxes = to_image(outputs.boxes[kept], frame)
     return [
         Detection(
             label=manifest.classes[outputs.labels[i]],
@@ -112,7 +112,7 @@ def _detections(
 
 def _proposals(outputs: Outputs, level: int, frame: Frame, most: int) -> list[Proposal]:
     count = min(most, int(outputs.proposal_counts[level]))
-    boxes = to_photograph(outputs.proposal_boxes[level, :count], frame)
+    boxes = to_image(outputs.proposal_boxes[level, :count], frame)
     scores = outputs.proposal_scores[level, :count]
     return [Proposal(_score(s), _box(box)) for s, box in zip(scores, boxes, strict=True)]
 

@@ -2,10 +2,10 @@
 
     start      InvalidSettings, InvalidModel: the process does not start
     body       InvalidRequest, UnsupportedMediaType, TooLarge, ClientGone
-    picture    InvalidImage, UnsupportedMediaType, TooLarge: the other pictures are answered
+    image      InvalidImage, UnsupportedMediaType, TooLarge: the other images are answered
     anywhere   DeadlineExceeded
     queue      Overloaded, Unavailable
-    engine     InferenceFailed: only for the picture that causes it
+    engine     InferenceFailed: only for the image that causes it
 
 Every message says what was expected, what came and what to do. All but those at the start reach the
 caller, so none of them may hold a path, an address or the text of an inner exception. `problems.py`
@@ -52,19 +52,19 @@ class InvalidRequest(ServiceError):
 
 
 class UnsupportedMediaType(ServiceError):
-    """The body or the picture is of a kind that is not read."""
+    """The body or the image is of a kind that is not read."""
 
     reason = "media_type"
 
 
 class TooLarge(ServiceError):
-    """More bytes, pixels or pictures than the limits allow; `reason` says which."""
+    """More bytes, pixels or images than the limits allow; `reason` says which."""
 
     reason = "bytes"
 
 
 class InvalidImage(ServiceError):
-    """The bytes are not a picture, or a damaged one."""
+    """The bytes are not an image, or a damaged one."""
 
     reason = "invalid_image"
 
@@ -76,7 +76,7 @@ class ClientGone(ServiceError):
 
 
 class Overloaded(ServiceError):
-    """As many pictures as the server holds are already inside."""
+    """As many images as the server holds are already inside."""
 
     reason = "full"
 
@@ -94,6 +94,6 @@ class DeadlineExceeded(ServiceError):
 
 
 class InferenceFailed(ServiceError):
-    """The model failed on this picture, also when it ran alone."""
+    """The model failed on this image, also when it ran alone."""
 
     reason = "inference"

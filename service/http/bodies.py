@@ -1,7 +1,7 @@
-"""The pictures of a request, from any of the three bodies that /detect takes.
+"""The images of a request, from any of the three bodies that /detect takes.
 
     multipart/form-data          every part named `images`; others are ignored
-    image/*, octet-stream        the body is the picture
+    image/*, octet-stream        the body is the image
     application/json             {"images": [{"content": base64}]}
 
 The size that the header names is refused before anything is read; a body without one is read up to
@@ -22,7 +22,7 @@ from python_multipart.multipart import Field as FormField
 from python_multipart.multipart import File, parse_options_header
 from starlette.requests import ClientDisconnect, Request
 
-from service.detector import Picture
+from service.detector import SentImage
 from service.errors import (
     ClientGone,
     DeadlineExceeded,
@@ -42,9 +42,9 @@ IN_MEMORY = {"MAX_MEMORY_FILE_SIZE": inf}
 
 
 class EncodedImage(BaseModel):
-    """A picture inside JSON."""
+    """An image inside JSON."""
 
-    content: str = Field(description="the picture's bytes in base64")
+    content: str = Field(description="the image's bytes in base64")
 
 
 class DetectBody(BaseModel):
@@ -61,8 +61,8 @@ class BodyLimits:
     max_images: int
 
 
-async def read_pictures(request: Request, limits: BodyLimits, deadline: float) -> list[Picture]:
-    """The pictures in the body, in order; at least one. `deadline` is in the event loop's time.
+async def read_images(request: Request, limits: BodyLimits, deadline: float) -> list[SentImage]:
+    """The images in the body, in order; at least one. `deadline` is in the event loop's time.
 
     Raises:
         UnsupportedMediaType: the type of the body is none of the three, or it is compressed.
@@ -77,14 +77,14 @@ async def read_pictures(request: Request, limits: BodyLimits, deadline: float) -
         raise InvalidRequest("the body is empty: expected at least one image")
     if kind == MULTIPART:
         content_type = request.headers["content-type"]
-        pictures = await asyncio.to_thread(_from_multipart, content_type, body, limits.max_images)
+        images = await asyncio.to_thread(_from_multipart, content_type, body, limits.max_images)
     elif kind == JSON:
-        pictures = await asyncio.to_thread(_from_json, body)
+        images = await asyncio.to_thread(_from_json, body)
     else:
-        pictures = [body]
-    if len(pictures) > limits.max_images:
+        images = [body]
+    if len(images) > limits.max_images:
         raise _too_many_images(limits.max_images)
-    return pictures
+    return images
 
 
 def _media_type(request: Request) -> str:
@@ -118,18 +118,18 @@ async def _read(request: Request, max_bytes: int, deadline: float) -> bytes:
     return bytes(body)
 
 
-def _from_multipart(content_type: str, body: bytes, max_images: int) -> list[Picture]:
-    pictures: list[Picture] = []
+def _from_multipart(content_type: str, body: bytes, max_images: int) -> list[SentImage]:
+    images: list[SentImage] = []
     others = 0
 
     def take(name: bytes | None, content: bytes) -> None:
         """Counts while it parses: a body of very many tiny parts would keep a core busy for seconds."""
         nonlocal others
         if name == PART.encode():
-            pictures.append(content)
+            images.append(content)
         else:
             others += 1
-        if len(pictures) > max_images:
+        if len(images) > max_images:
             raise _too_many_images(max_images)
         if others > MOST_OTHER_PARTS:
             raise TooLarge(f"more than {MOST_OTHER_PARTS} parts not named {PART}", reason="parts")
@@ -148,12 +148,12 @@ def _from_multipart(content_type: str, body: bytes, max_images: int) -> list[Pic
         parser.finalize()
     except FormParserError as error:
         raise InvalidRequest("the multipart body is damaged or ends too early") from error
-    if not pictures:
+    if not images:
         raise InvalidRequest(f"the multipart body has no part named {PART}")
-    return pictures
+    return images
 
 
-def _from_json(body: bytes) -> list[Picture]:
+def _from_json(body: bytes) -> list[SentImage]:
     try:
         images = DetectBody.model_validate_json(body).images
     except ValidationError as error:
@@ -166,7 +166,7 @@ def _from_json(body: bytes) -> list[Picture]:
     return [_decoded(image.content) for image in images]
 
 
-def _decoded(content: str) -> Picture:
+def _decoded(content: str) -> SentImage:
     try:
         return base64.b64decode("".join(content.split()), validate=True)
     except (binascii.Error, ValueError):

@@ -9,7 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from service.detector import Detector
 from service.engine.engine import Engine
 from service.errors import Unavailable
-from service.http.bodies import BodyLimits, read_pictures
+from service.http.bodies import BodyLimits, read_images
 from service.http.disconnect import unless_disconnected
 from service.http.openapi import DETECT_BODY, problem_responses
 from service.http.schemas import (
@@ -43,9 +43,9 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     wanted = query.wanted(detector.manifest)
     deadline = detector.deadline(query.timeout_s)
     with detector.admit() as permit:
-        pictures = await read_pictures(request, limits, deadline)
-        permit.grow_to(len(pictures))
-        work = detector.detect(pictures, wanted, deadline)
+        images = await read_images(request, limits, deadline)
+        permit.grow_to(len(images))
+        work = detector.detect(images, wanted, deadline)
         outcomes = await unless_disconnected(request.receive, work)
         total_s = perf_counter() - request.state.began
         return _encoded(detect_response(outcomes, detector.manifest, total_s), request)
@@ -63,14 +63,17 @@ async def model(request: Request) -> ModelResponse:
         placement=engine.placement,
         precision=engine.manifest.precision,
         max_batch=request.app.state.settings.max_batch,
-        warmed=[WarmedBucket(bucket=b, batch_sizes=s) for b, s in detector.warmed_sizes().items()],
+        warmed=[
+            WarmedBucket(bucket=bucket, batch_sizes=sizes)
+            for bucket, sizes in detector.readiness.warmed_sizes().items()
+        ],
     )
 
 
 @router.get("/livez", responses=problem_responses(503), summary="Does it make progress?")
 async def livez(request: Request) -> Health:
     """Fails when the process should be restarted: batches have ended, stall, or only fail."""
-    fault = request.app.state.detector.fault
+    fault = request.app.state.detector.readiness.fault
     if fault is not None:
         raise Unavailable(fault, reason="fault")
     return Health()
@@ -79,7 +82,7 @@ async def livez(request: Request) -> Health:
 @router.get("/readyz", responses=problem_responses(503), summary="Does it take requests?")
 async def readyz(request: Request) -> Health:
     """Fails while warming up, while draining, and whenever /livez does."""
-    reason = request.app.state.detector.not_ready
+    reason = request.app.state.detector.readiness.not_ready
     if reason is not None:
         raise reason
     return Health()

@@ -16,7 +16,7 @@ from service.detections import Wanted
 from service.engine.engine import Engine
 from service.engine.providers import Device
 from service.errors import InvalidModel
-from service.offline.files import Answer, Plan, Unreadable, detect_files
+from service.offline.files import FileAnswer, Plan, Unreadable, detect_files
 from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
 
@@ -43,15 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if bad else 0
 
 
-def as_text(engine: Engine, outcomes: Sequence[Answer | Unreadable]) -> str:
+def as_text(engine: Engine, outcomes: Sequence[FileAnswer | Unreadable]) -> str:
     """For people: the model, then each image that was answered."""
     manifest = engine.manifest
     title = f"{manifest.name} {manifest.version}, {manifest.precision}, on {engine.provider}"
-    answers = [outcome for outcome in outcomes if isinstance(outcome, Answer)]
+    answers = [outcome for outcome in outcomes if isinstance(outcome, FileAnswer)]
     return "\n".join([title, *(_paragraph(answer) for answer in answers)])
 
 
-def as_json(engine: Engine, outcomes: Sequence[Answer | Unreadable]) -> str:
+def as_json(engine: Engine, outcomes: Sequence[FileAnswer | Unreadable]) -> str:
     """For programs: one object; `images` has an entry for each file, in order."""
     return json.dumps(
         {
@@ -63,7 +63,7 @@ def as_json(engine: Engine, outcomes: Sequence[Answer | Unreadable]) -> str:
     )
 
 
-def _paragraph(answer: Answer) -> str:
+def _paragraph(answer: FileAnswer) -> str:
     found, (height, width) = answer.detected, answer.reading.frame.bucket
     seconds = "  ".join(f"{stage} {s:.4f} s" for stage, s in answer.seconds.items())
     return "\n".join(
@@ -79,7 +79,7 @@ def _paragraph(answer: Answer) -> str:
     )
 
 
-def _entry(outcome: Answer | Unreadable) -> dict[str, Any]:
+def _entry(outcome: FileAnswer | Unreadable) -> dict[str, Any]:
     if isinstance(outcome, Unreadable):
         return {"file": str(outcome.path), "error": outcome.detail}
     found = asdict(outcome.detected)

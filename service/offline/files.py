@@ -3,7 +3,7 @@
 decode      bytes -> upright RGB pixels
 place       resized, and laid in the frame
 inference   the batch that the image ran in, all of it
-reply       the model's arrays -> boxes in the photograph
+reply       the model's arrays -> boxes in the image
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ class Plan:
 
     Attributes:
         wanted: what of the findings.
-        max_pixels: the most that a photograph may have.
+        max_pixels: the most that an image may have.
         batch: the most images that run together.
         repeat: how often each stage runs; the median of its seconds is given.
     """
@@ -52,7 +52,7 @@ class Unreadable:
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A file's photograph as the model takes it, and the seconds of decode and place."""
+    """A file's image as the model takes it, and the seconds of decode and place."""
 
     path: Path
     frame: Frame
@@ -60,7 +60,7 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Answer:
+class FileAnswer:
     """What was found in a file, how many images its batch had, and the seconds of all stages."""
 
     reading: Reading
@@ -69,13 +69,15 @@ class Answer:
     seconds: Seconds
 
 
-def detect_files(engine: Engine, paths: Sequence[Path], plan: Plan) -> list[Answer | Unreadable]:
+def detect_files(
+    engine: Engine, paths: Sequence[Path], plan: Plan
+) -> list[FileAnswer | Unreadable]:
     """What becomes of each of `paths`, in their order."""
     framing = Framing(engine.manifest.resize, engine.manifest.buckets, plan.max_pixels)
     readings = [_read(path, framing, plan.repeat) for path in paths]
     readable = [reading for reading in readings if isinstance(reading, Reading)]
     warmed: set[tuple[Size, int]] = set()
-    answers: dict[Reading, Answer] = {}
+    answers: dict[Reading, FileAnswer] = {}
     for batch in batches(readable, plan.batch):
         shape = (batch[0].frame.bucket, len(batch))
         if shape not in warmed:  # the first run of a shape is not the one to time
@@ -107,13 +109,13 @@ def _read(path: Path, framing: Framing, repeat: int) -> Reading | Unreadable:
     return Reading(path, frame, {"decode": decode_s, "place": place_s})
 
 
-def _detect(engine: Engine, batch: list[Reading], plan: Plan) -> Iterator[Answer]:
+def _detect(engine: Engine, batch: list[Reading], plan: Plan) -> Iterator[FileAnswer]:
     outputs, inference_s = _timed(lambda: _run(engine, batch), plan.repeat)
     for index, reading in enumerate(batch):
         reply = partial(detected, outputs[index], reading.frame, engine.manifest, plan.wanted)
         found, reply_s = _timed(reply, plan.repeat)
         seconds = {**reading.seconds, "inference": inference_s, "reply": reply_s}
-        yield Answer(reading, found, len(batch), seconds)
+        yield FileAnswer(reading, found, len(batch), seconds)
 
 
 def _run(engine: Engine, batch: list[Reading]) -> Outputs:

@@ -1,6 +1,6 @@
-"""Bytes of a photograph to upright RGB pixels.
+"""Bytes of an image to upright RGB pixels.
 
-    bytes -> header (limits hold here) -> decoded -> upright -> RGB
+    bytes -> header (admitted.py's limits hold here) -> decoded -> upright -> RGB
 
 Decisions: EXIF orientation is applied; the first frame of an animation and the first page of a TIFF
 are taken; transparency is laid on white, as a page shows it; 16-bit gray is divided by 257;
@@ -8,26 +8,16 @@ embedded colour profiles are ignored, as they are in training. A truncated file 
 filled with gray. `model/data/pictures.py` decodes alike for training.
 """
 
-import io
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-from service.errors import InvalidImage, TooLarge, UnsupportedMediaType
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "AVIF", "JPEG2000")
-
+from service.errors import InvalidImage
+from service.pictures.admitted import admitted_image
 
 WHITE = (255, 255, 255, 255)
-
-
 SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
-
-
-# Modes whose values have no agreed range (float and 32-bit scientific TIFFs).
-WITHOUT_RANGE = {"I", "F"}
-
 
 # EXIF 2.32, table 4.6.4 A: how to turn stored pixels upright. 1, absent and unknown: as they are.
 UPRIGHT = {
@@ -42,12 +32,14 @@ UPRIGHT = {
 
 
 def decode_image(data: bytes, max_pixels: int) -> Image.Image:
-    """The photograph in `data`, upright, mode RGB. Raises as `load_frame`."""
-    image = open_image(data)
-    if image.width * image.height > max_pixels:
-        raise _too_many_pixels(f"{image.width} x {image.height}", max_pixels)
-    if image.mode in WITHOUT_RANGE:
-        raise UnsupportedMediaType(f"pixels of mode {image.mode} have no agreed range as colours")
+    """The image in `data`, upright, mode RGB.
+
+    Raises:
+        InvalidImage: no image, or a damaged one.
+        TooLarge: more than `max_pixels`; found before anything is decoded.
+        UnsupportedMediaType: an image whose pixels have no meaning as RGB.
+    """
+    image = admitted_image(data, max_pixels)
     try:
         image.load()
         orientation = _orientation(image)
@@ -59,24 +51,11 @@ def decode_image(data: bytes, max_pixels: int) -> Image.Image:
         raise InvalidImage(f"the {image.format} image is damaged or incomplete") from error
 
 
-def open_image(data: bytes) -> Image.Image:
-    """The picture in `data` with its header read and nothing decoded. Raises as `load_frame`."""
-    if not data:
-        raise InvalidImage("expected a picture, got 0 bytes")
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise TooLarge("the image has more pixels than can be read", reason="pixels") from error
-    except UnidentifiedImageError as error:
-        raise InvalidImage(f"expected a picture, one of {', '.join(FORMATS)}") from error
-    except Exception as error:  # as in decode_image
-        raise InvalidImage("the header of the image is damaged") from error
-
-
 def to_rgb(image: Image.Image) -> Image.Image:
-    """The picture in mode RGB: 16-bit gray scaled to 8, transparency laid on white."""
+    """The image in mode RGB: 16-bit gray scaled to 8, transparency laid on white."""
     if image.mode in SIXTEEN_BIT:
-        gray = (np.asarray(image).astype(np.uint32) + 128) // 257  # 65535 -> 255, rounded
+        # 65535 -> 255, rounded
+        gray = (np.asarray(image).astype(np.uint32) + 128) // 257
         return Image.fromarray(gray.astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
@@ -94,15 +73,12 @@ def prepare_pillow() -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def _too_many_pixels(size: str, max_pixels: int) -> TooLarge:
-    return TooLarge(f"the image has {size} pixels; at most {max_pixels} are read", reason="pixels")
-
-
 def _orientation(image: Image.Image) -> int:
     """The EXIF orientation; 1 when there is none, or none that can be read."""
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # as in decode_image: damaged EXIF is no reason to refuse the pixels
+    # Damaged EXIF is no reason to refuse the pixels, whatever its parser raises.
+    except Exception:
         return 1
 
 

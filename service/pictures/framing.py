@@ -21,12 +21,12 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Frame:
-    """A photograph as the model takes it.
+    """An image as the model takes it.
 
     Attributes:
         pixels: uint8 [3, H, W] with (H, W) = `bucket`, RGB; content top-left, the rest zero.
-        content: (height, width) of the resized photograph inside the frame.
-        original: (height, width) of the upright photograph.
+        content: (height, width) of the resized image inside the frame.
+        original: (height, width) of the upright image.
         bucket: (height, width) of the frame.
     """
 
@@ -38,7 +38,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Framing:
-    """What a model wants of its frames, and the most pixels that a photograph may have."""
+    """What a model wants of its frames, and the most pixels that an image may have."""
 
     rule: ResizeRule
     buckets: Sequence[Size]
@@ -46,18 +46,12 @@ class Framing:
 
 
 def load_frame(data: bytes, framing: Framing) -> Frame:
-    """The photograph in `data`, upright, in RGB, resized and placed in its bucket.
-
-    Raises:
-        InvalidImage: no picture, or a damaged one.
-        UnsupportedMediaType: a picture whose pixels have no meaning as RGB.
-        TooLarge: more pixels than the limit; found in the header, before anything is decoded.
-    """
+    """The image in `data`, upright, in RGB, resized and placed in its bucket. Raises as `decode_image`."""
     return frame_of(decode_image(data, framing.max_pixels), framing)
 
 
 def frame_of(image: Image.Image, framing: Framing) -> Frame:
-    """The upright RGB picture, resized and placed in its bucket."""
+    """The upright RGB image, resized and placed in its bucket."""
     original = (image.height, image.width)
     content = resized_size(original, framing.rule)
     resized = resize(image, content, framing.rule)
@@ -74,16 +68,15 @@ def resized_size(original: Size, rule: ResizeRule) -> Size:
 
 
 def resize(image: Image.Image, content: Size, rule: ResizeRule) -> Image.Image:
-    """The RGB picture at size `content`: Pillow's antialiased bilinear filter, or plain bilinear."""
+    """The RGB image at size `content`: Pillow's antialiased bilinear filter, or plain bilinear."""
     height, width = content
     if rule.interpolation == "pillow-bilinear":
         return image.resize((width, height), Image.Resampling.BILINEAR)
     # From output to input positions. In floats, because Pillow's transform drops the fractions of 8-bit pixels.
     matrix = (image.width / width, 0.0, 0.0, 0.0, image.height / height, 0.0)
     method, filtering = Image.Transform.AFFINE, Image.Resampling.BILINEAR
-    bands = [
-        b.convert("F").transform((width, height), method, matrix, filtering) for b in image.split()
-    ]
+    floats = [band.convert("F") for band in image.split()]
+    bands = [band.transform((width, height), method, matrix, filtering) for band in floats]
     pixels = np.stack([np.asarray(band) for band in bands], axis=-1)
     return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
@@ -96,7 +89,8 @@ def choose_bucket(content: Size, buckets: Sequence[Size]) -> Size:
 
 
 def place(image: Image.Image, bucket: Size) -> NDArray[np.uint8]:
-    """uint8 [3, H, W] with (H, W) = `bucket`: the RGB picture top-left, the rest zero."""
+    """uint8 [3, H, W] with (H, W) = `bucket`: the RGB image top-left, the rest zero."""
     frame = np.zeros((3, *bucket), np.uint8)
-    frame[:, : image.height, : image.width] = np.asarray(image).transpose(2, 0, 1)  # (h, w, 3)
+    # (h, w, 3) -> (3, h, w)
+    frame[:, : image.height, : image.width] = np.asarray(image).transpose(2, 0, 1)
     return frame

@@ -17,7 +17,7 @@ from service.artifact.manifest import SCHEMA, read_manifest
 from service.artifact.tensors import INPUTS as SERVED_INPUTS
 from service.artifact.tensors import OUTPUTS as SERVED_OUTPUTS
 from service.artifact.tensors import Outputs
-from service.detections import to_photograph
+from service.detections import to_image
 from service.engine.engine import Engine
 from service.errors import InvalidModel
 from service.pictures.framing import Frame
@@ -99,4 +99,4 @@ def test_a_photograph_gets_the_same_detections_from_torch_and_from_the_service(
     assert got.counts == expected.counts[0] > 10
     ratio_y, ratio_x = content[0] / original[0], content[1] / original[1]
     boxes = expected.boxes[0].numpy() / np.array([ratio_x, ratio_y, ratio_x, ratio_y])
-    assert np.allclose(to_photograph(got.boxes, frame), boxes, atol=1e-2)
+    assert np.allclose(to_image(got.boxes, frame), boxes, atol=1e-2)

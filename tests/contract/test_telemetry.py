@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.places import ROOT
-from tests.service.photographs import png
+from tests.service.images import png
 from tests.service.process import TIME_LIMIT_S, serving
 from tests.service.tiny_model import write_tiny_model
 

@@ -28,11 +28,11 @@ def fake_docker(folder: Path, script: str) -> None:
     (folder / "docker").chmod(0o755)
 
 
-def test_its_picture_is_one_that_others_can_read(script: dict[str, Any]) -> None:
-    with Image.open(io.BytesIO(script["png"](30, 40))) as picture:
-        assert (picture.format, picture.mode, picture.size) == ("PNG", "RGB", (40, 30))
-        picture.load()
-        assert len(picture.getcolors() or []) > 10
+def test_its_image_is_one_that_others_can_read(script: dict[str, Any]) -> None:
+    with Image.open(io.BytesIO(script["png"](30, 40))) as image:
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (40, 30))
+        image.load()
+        assert len(image.getcolors() or []) > 10
 
 
 def test_it_says_in_one_line_that_docker_is_missing(tmp_path: Path) -> None:

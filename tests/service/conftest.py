@@ -1,4 +1,4 @@
-"""What the tests of the service share: the tiny model, settings for it, pictures, a running client."""
+"""What the tests of the service share: the tiny model, settings for it, images, a running client."""
 
 import asyncio
 from collections.abc import AsyncIterator

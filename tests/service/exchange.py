@@ -7,9 +7,9 @@ import httpx
 PROBLEM = "application/problem+json"
 
 
-def parts(*pictures: bytes) -> list[tuple[str, tuple[str, bytes]]]:
-    """`pictures` as the parts of a multipart body, for httpx."""
-    return [("images", ("x.png", picture)) for picture in pictures]
+def parts(*images: bytes) -> list[tuple[str, tuple[str, bytes]]]:
+    """`images` as the parts of a multipart body, for httpx."""
+    return [("images", ("x.png", image)) for image in images]
 
 
 def problem_of(answer: httpx.Response) -> dict[str, Any]:

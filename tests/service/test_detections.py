@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from service.artifact.manifest import Manifest
 from service.artifact.tensors import Outputs
-from service.detections import Wanted, classes_of, detected, to_photograph
+from service.detections import Wanted, classes_of, detected, to_image
 from service.pictures.framing import Frame, choose_bucket, resized_size
 from tests.service.tiny_model import MANIFEST
 
@@ -56,7 +56,7 @@ def test_a_box_comes_back_in_pixels_of_the_photograph() -> None:
 
 def test_each_axis_has_its_own_ratio() -> None:
     frame = framed((300, 451))  # 32 x 48: x by 451 / 48, y by 300 / 32
-    box = to_photograph(np.array([[48, 32, 24, 16]], np.float32), frame)
+    box = to_image(np.array([[48, 32, 24, 16]], np.float32), frame)
     np.testing.assert_allclose(box, [[451, 300, 225.5, 150]])
 
 
@@ -70,7 +70,7 @@ def test_mapping_back_undoes_the_resize(original: tuple[int, int], part: list[fl
     scale = np.array([content_w, content_h, content_w, content_h])
     in_frame = (np.array([part]) * scale).astype(np.float32)
     expected = np.array([part]) * [w, h, w, h]
-    np.testing.assert_allclose(to_photograph(in_frame, frame), expected, rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(to_image(in_frame, frame), expected, rtol=1e-5, atol=1e-3)
 
 
 @given(
@@ -78,7 +78,7 @@ def test_mapping_back_undoes_the_resize(original: tuple[int, int], part: list[fl
     st.lists(st.floats(-200, 200, width=32), min_size=4, max_size=4),
 )
 def test_no_box_leaves_the_photograph(original: tuple[int, int], box: list[float]) -> None:
-    x1, y1, x2, y2 = to_photograph(np.array([box], np.float32), framed(original))[0]
+    x1, y1, x2, y2 = to_image(np.array([box], np.float32), framed(original))[0]
     assert 0 <= min(x1, x2) <= max(x1, x2) <= original[1]
     assert 0 <= min(y1, y2) <= max(y1, y2) <= original[0]
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
 
 from service.detections import Wanted
-from service.detector import Detector, Found, Picture
+from service.detector import Detector, Found, SentImage
 from service.engine.engine import Engine
 from service.errors import (
     DeadlineExceeded,
@@ -23,7 +22,7 @@ from service.errors import (
 from service.metrics import Metrics
 from tests.service.conftest import small_settings
 from tests.service.fakes import GatedModel, until
-from tests.service.photographs import encoded, noise, png
+from tests.service.images import png
 
 pytestmark = pytest.mark.anyio
 
@@ -33,11 +32,10 @@ POISON = (255, 0, 13)
 
 @asynccontextmanager
 async def detecting(
-    path: Path, warm: bool = True, device: str = "cpu", **changes: Any
+    path: Path, warm: bool = True, **changes: Any
 ) -> AsyncIterator[tuple[Detector, GatedModel]]:
     settings = small_settings(path, **changes)
     model = GatedModel(Engine(path, "cpu", 1))
-    model.device = device
     detector = Detector(model, settings, Metrics())
     if warm:
         await detector.warm_up()
@@ -55,25 +53,26 @@ def outcome_types(outcomes: list[Found | ServiceError]) -> list[type]:
 
 
 def is_well(detector: Detector) -> bool:
-    assert (detector.fault is None) == (detector.not_ready is None)
-    return detector.fault is None
+    readiness = detector.readiness
+    assert (readiness.fault is None) == (readiness.not_ready is None)
+    return readiness.fault is None
 
 
 def count(metrics: Metrics, outcome: str) -> float:
     return metrics.registry.get_sample_value("fpn_images_total", {"outcome": outcome}) or 0.0
 
 
-async def test_every_picture_is_answered_in_its_place(tiny_path: Path) -> None:
+async def test_every_image_is_answered_in_its_place(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, _):
         bad = InvalidImage("not base64")
-        pictures: list[Picture] = [png(30, 40), b"junk", png(50, 20), bad, png(9, 9)]
-        outcomes = await detector.detect(pictures, WANTED, inf)
+        images: list[SentImage] = [png(30, 40), b"junk", png(50, 20), bad, png(9, 9)]
+        outcomes = await detector.detect(images, WANTED, inf)
     assert outcome_types(outcomes) == [Found, InvalidImage, Found, InvalidImage, Found]
     sizes = [(o.detected.height, o.detected.width) for o in outcomes if isinstance(o, Found)]
     assert sizes == [(30, 40), (50, 20), (9, 9)]
 
 
-async def test_pictures_of_one_bucket_share_a_batch_with_those_of_others(tiny_path: Path) -> None:
+async def test_images_of_one_bucket_share_a_batch_with_those_of_others(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.hold = True
         first = asyncio.create_task(detector.detect([png(30, 40)], WANTED, inf))
@@ -86,18 +85,18 @@ async def test_pictures_of_one_bucket_share_a_batch_with_those_of_others(tiny_pa
     assert model.sizes == [1, 2, 1]
 
 
-async def test_a_picture_that_breaks_the_model_fails_alone(tiny_path: Path) -> None:
+async def test_a_image_that_breaks_the_model_fails_alone(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.hold = True
         first = asyncio.create_task(detector.detect([png(30, 40)], WANTED, inf))
         await model.begun()
-        pictures = [png(30, 40), png(30, 40, POISON), png(30, 40)]
-        task = asyncio.create_task(detector.detect(pictures, WANTED, inf))
+        images = [png(30, 40), png(30, 40, POISON), png(30, 40)]
+        task = asyncio.create_task(detector.detect(images, WANTED, inf))
         await until(lambda: detector.waiting == 3)
         model.open()
         assert outcome_types(await task) == [Found, InferenceFailed, Found]
         await first
-        assert detector.fault is None
+        assert detector.readiness.fault is None
     assert model.sizes[:2] == [1, 3]
 
 
@@ -116,35 +115,25 @@ async def test_warming_up_runs_every_bucket_alone_and_full_and_then_it_is_ready(
     tiny_path: Path,
 ) -> None:
     async with detecting(tiny_path, warm=False) as (detector, model):
-        assert isinstance(detector.not_ready, Unavailable)
+        assert isinstance(detector.readiness.not_ready, Unavailable)
         with pytest.raises(Unavailable, match="warming up: 0 of 8 shapes"):
             detector.admit()
         await detector.warm_up()
-        assert detector.not_ready is None
-        assert detector.warmed_sizes() == dict.fromkeys(detector.manifest.buckets, [1, 4])
+        assert detector.readiness.not_ready is None
+        assert detector.readiness.warmed_sizes() == dict.fromkeys(detector.manifest.buckets, [1, 4])
     assert model.sizes == [1, 4] * 4
-
-
-async def test_a_gpu_runs_every_bucket_in_every_batch_size_before_it_is_ready(
-    tiny_path: Path,
-) -> None:
-    async with detecting(tiny_path, warm=False, device="cuda") as (detector, model):
-        await detector.warm_up()
-        sizes = [1, 2, 3, 4]
-        assert detector.warmed_sizes() == dict.fromkeys(detector.manifest.buckets, sizes)
-    assert model.sizes == sizes * 4
 
 
 async def test_draining_takes_no_more(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, _):
-        detector.drain()
+        detector.readiness.drain()
         with pytest.raises(Unavailable) as caught:
             detector.admit()
         assert caught.value.reason == "draining"
-        assert detector.fault is None
+        assert detector.readiness.fault is None
 
 
-async def test_more_pictures_than_fit_are_refused_at_the_door(tiny_path: Path) -> None:
+async def test_more_images_than_fit_are_refused_at_the_door(tiny_path: Path) -> None:
     async with detecting(tiny_path, queue_images=2, max_images=2) as (detector, _):
         with detector.admit() as permit:
             permit.grow_to(2)
@@ -154,25 +143,14 @@ async def test_more_pictures_than_fit_are_refused_at_the_door(tiny_path: Path) -
             pass
 
 
-async def test_the_deadline_counts_while_a_picture_waits_to_be_decoded(tiny_path: Path) -> None:
+async def test_the_deadline_counts_while_a_image_waits_to_be_decoded(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         past = asyncio.get_running_loop().time()
         assert outcome_types(await detector.detect([png(8, 9)], WANTED, past)) == [DeadlineExceeded]
     assert model.sizes == []
 
 
-async def test_the_deadline_is_answered_while_another_picture_is_decoded(tiny_path: Path) -> None:
-    large = encoded(Image.fromarray(noise(2000, 1500)))
-    async with detecting(tiny_path, decode_threads=1) as (detector, _):
-        first = asyncio.create_task(detector.detect([large], WANTED, inf))
-        await asyncio.sleep(0)
-        soon = asyncio.get_running_loop().time() + 0.001
-        assert outcome_types(await detector.detect([png(8, 9)], WANTED, soon)) == [DeadlineExceeded]
-        assert not first.done()
-        await first
-
-
-async def test_the_pixel_limit_holds_for_each_picture(tiny_path: Path) -> None:
+async def test_the_pixel_limit_holds_for_each_image(tiny_path: Path) -> None:
     async with detecting(tiny_path, max_pixels=100) as (detector, _):
         outcomes = await detector.detect([png(10, 10), png(10, 11)], WANTED, inf)
     assert outcome_types(outcomes) == [Found, TooLarge]

@@ -9,7 +9,7 @@ import pytest
 import skimage
 
 from tests.places import ROOT
-from tests.service.photographs import png
+from tests.service.images import png
 from tests.service.process import TIME_LIMIT_S, serving
 
 MODEL = ROOT / "deploy" / "models" / "default" / "model.onnx"

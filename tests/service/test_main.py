@@ -13,7 +13,7 @@ import pytest
 from service.__main__ import main
 from service.settings import describe_settings
 from tests.places import ROOT
-from tests.service.photographs import png
+from tests.service.images import png
 from tests.service.process import TIME_LIMIT_S, ServerProcess, serving
 
 SERVE_PYTHON = ROOT / ".venv" / "bin" / "python"
@@ -76,10 +76,10 @@ def test_a_signal_while_a_slow_model_warms_up_is_no_failure(
 def test_a_signal_lets_requests_finish_and_then_ends_the_process(
     tiny_path: Path, sent: signal.Signals, code: int
 ) -> None:
-    picture = png(30, 45)
+    image = png(30, 45)
     head = (
         "POST /detect HTTP/1.1\r\nHost: test\r\nContent-Type: image/png\r\n"
-        f"Content-Length: {len(picture)}\r\nExpect: 100-continue\r\n\r\n"
+        f"Content-Length: {len(image)}\r\nExpect: 100-continue\r\n\r\n"
     )
     with serving(FPN_MODEL=str(tiny_path)) as server:
         server.line_with("event=ready")
@@ -87,7 +87,7 @@ def test_a_signal_lets_requests_finish_and_then_ends_the_process(
             connection.sendall(head.encode())
             assert b"100 Continue" in connection.recv(1000)  # it is inside
             server.process.send_signal(sent)
-            connection.sendall(picture)
+            connection.sendall(image)
             with connection.makefile("rb") as answer:
                 assert answer.readline() == b"HTTP/1.1 200 OK\r\n"
         assert server.exit_code() == code

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.requests import Request
 from starlette.types import Message
 
-from service.detector import Picture
+from service.detector import SentImage
 from service.errors import (
     ClientGone,
     DeadlineExceeded,
@@ -19,7 +19,7 @@ from service.errors import (
     TooLarge,
     UnsupportedMediaType,
 )
-from service.http.bodies import MOST_OTHER_PARTS, BodyLimits, read_pictures
+from service.http.bodies import MOST_OTHER_PARTS, BodyLimits, read_images
 
 pytestmark = pytest.mark.anyio
 
@@ -51,8 +51,8 @@ def request(sender: Sender, **headers: str) -> Request:
     return Request({"type": "http", "method": "POST", "headers": raw}, sender.receive)
 
 
-async def read(content_type: str, *chunks: bytes, **headers: str) -> list[Picture]:
-    return await read_pictures(
+async def read(content_type: str, *chunks: bytes, **headers: str) -> list[SentImage]:
+    return await read_images(
         request(Sender(chunks), content_type=content_type, **headers), LIMITS, inf
     )
 
@@ -69,13 +69,13 @@ def json_of(*contents: str) -> bytes:
     return json.dumps({"images": [{"content": content} for content in contents]}).encode()
 
 
-async def test_a_raw_body_is_the_picture() -> None:
+async def test_a_raw_body_is_the_image() -> None:
     assert await read("image/jpeg", b"ab", b"cd") == [b"abcd"]
     assert await read("Image/PNG; x=y", b"ab") == [b"ab"]
     assert await read("application/octet-stream", b"ab") == [b"ab"]
 
 
-async def test_parts_called_images_are_the_pictures_in_order_and_others_are_ignored() -> None:
+async def test_parts_called_images_are_the_images_in_order_and_others_are_ignored() -> None:
     body = part("images", b"one") + part("note", b"hello", "") + part("images", b"\0\r\n\xff") + END
     assert await read(MULTIPART, body) == [b"one", b"\0\r\n\xff"]
 
@@ -86,7 +86,7 @@ async def test_a_body_of_very_many_parts_is_refused_before_all_are_parsed(
 ) -> None:
     cut_off = part(name, b"") * (MOST_OTHER_PARTS + 2)  # without an end: to parse it all would fail
     with pytest.raises(TooLarge) as caught:
-        await read_pictures(
+        await read_images(
             request(Sender([cut_off]), content_type=MULTIPART), BodyLimits(10**5, 3), inf
         )
     assert caught.value.reason == reason
@@ -96,11 +96,11 @@ async def test_a_part_needs_no_file_name() -> None:
     assert await read(MULTIPART, part("images", b"one", "") + END) == [b"one"]
 
 
-async def test_an_empty_part_is_a_picture_of_no_bytes() -> None:
+async def test_an_empty_part_is_an_image_of_no_bytes() -> None:
     assert await read(MULTIPART, part("images", b"") + END) == [b""]
 
 
-async def test_json_holds_pictures_in_base64_and_line_ends_do_not_matter() -> None:
+async def test_json_holds_images_in_base64_and_line_ends_do_not_matter() -> None:
     one = base64.encodebytes(b"\0" * 100).decode()
     assert await read("application/json; charset=utf-8", json_of(one, "YWI=")) == [
         b"\0" * 100,
@@ -163,7 +163,7 @@ async def test_a_compressed_body_is_not_taken() -> None:
 async def test_a_declared_size_over_the_limit_is_refused_unread() -> None:
     sender = Sender([b"x"])
     with pytest.raises(TooLarge):
-        await read_pictures(
+        await read_images(
             request(sender, content_type="image/png", content_length="2001"), LIMITS, inf
         )
     assert sender.read == 0
@@ -172,7 +172,7 @@ async def test_a_declared_size_over_the_limit_is_refused_unread() -> None:
 async def test_a_body_without_a_size_is_read_to_the_limit_and_no_further() -> None:
     sender = Sender([b"x" * 1000] * 50)
     with pytest.raises(TooLarge):
-        await read_pictures(request(sender, content_type="image/png"), LIMITS, inf)
+        await read_images(request(sender, content_type="image/png"), LIMITS, inf)
     assert sender.read == 3
 
 
@@ -184,10 +184,10 @@ async def test_the_deadline_counts_while_the_body_is_on_its_way() -> None:
     soon = asyncio.get_running_loop().time() + 0.01
     sender = Sender([b"x"], ending="hang")
     with pytest.raises(DeadlineExceeded, match="when 1 bytes"):
-        await read_pictures(request(sender, content_type="image/png"), LIMITS, soon)
+        await read_images(request(sender, content_type="image/png"), LIMITS, soon)
 
 
 async def test_a_client_that_goes_away_while_it_sends_is_gone() -> None:
     sender = Sender([b"x"], ending="gone")
     with pytest.raises(ClientGone):
-        await read_pictures(request(sender, content_type="image/png"), LIMITS, inf)
+        await read_images(request(sender, content_type="image/png"), LIMITS, inf)

@@ -12,7 +12,7 @@ from service.settings import Settings
 from tests.service.conftest import running, small_settings
 from tests.service.exchange import parts, problem_of
 from tests.service.fakes import GatedModel, until
-from tests.service.photographs import png
+from tests.service.images import png
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +103,7 @@ async def test_a_deadline_is_answered_while_the_model_is_still_busy(
 
 
 class Leaver:
-    """A client that sends a picture, and closes the connection when told to leave."""
+    """A client that sends an image, and closes the connection when told to leave."""
 
     def __init__(self) -> None:
         self.leave = asyncio.Event()
@@ -177,7 +177,7 @@ async def test_a_stalled_batch_fails_liveness(settings: Settings) -> None:
         gated.model.hold = True
         inside = post(client)
         await gated.model.begun()
-        await until(lambda: gated.app.state.detector.fault is not None)
+        await until(lambda: gated.app.state.detector.readiness.fault is not None)
         assert (await client.get("/livez")).status_code == 503
         gated.model.open()
         assert (await inside).status_code == 200

@@ -9,7 +9,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.service.conftest import running, small_settings
 from tests.service.exchange import parts, problem_of
-from tests.service.photographs import png
+from tests.service.images import png
 
 pytestmark = pytest.mark.anyio
 
@@ -40,8 +40,8 @@ PROMISED = {
 
 
 async def test_the_answer_has_the_shape_that_is_promised(client: httpx.AsyncClient) -> None:
-    picture = png(30, 45, (255, 200, 0))  # resized to 32 x 48
-    answer = await client.post("/detect?proposals=1&score_threshold=0.6", files=parts(picture))
+    image = png(30, 45, (255, 200, 0))  # resized to 32 x 48
+    answer = await client.post("/detect?proposals=1&score_threshold=0.6", files=parts(image))
     assert answer.status_code == 200
     body = answer.json()
     timings = body.pop("timings_s")
@@ -51,14 +51,14 @@ async def test_the_answer_has_the_shape_that_is_promised(client: httpx.AsyncClie
 
 
 async def test_all_kinds_of_body_give_the_same_answer(client: httpx.AsyncClient) -> None:
-    picture = png(30, 45, (200, 100, 0))
-    in_base64 = {"images": [{"content": base64.b64encode(picture).decode()}]}
+    image = png(30, 45, (200, 100, 0))
+    in_base64 = {"images": [{"content": base64.b64encode(image).decode()}]}
     raw = {"content-type": "image/png"}
     octets = {"content-type": "application/octet-stream"}
     answers = [
-        await client.post("/detect", files=parts(picture)),
-        await client.post("/detect", content=picture, headers=raw),
-        await client.post("/detect", content=picture, headers=octets),
+        await client.post("/detect", files=parts(image)),
+        await client.post("/detect", content=image, headers=raw),
+        await client.post("/detect", content=image, headers=octets),
         await client.post("/detect", json=in_base64),
     ]
     assert [answer.status_code for answer in answers] == [200] * 4

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.offline.__main__ import main
-from tests.service.photographs import png
+from tests.service.images import png
 
 Captured = pytest.CaptureFixture[str]
 
@@ -47,7 +47,7 @@ def test_a_bad_file_is_one_line_and_the_others_are_answered_in_order(
     out, err = capsys.readouterr()
     assert code == 1
     junk, none = err.splitlines()
-    assert f"{photographs[1]}: expected a picture" in junk
+    assert f"{photographs[1]}: expected an image" in junk
     assert none.endswith(f"{missing}: No such file or directory")
     images = json.loads(out)["images"]
     assert [image["file"] for image in images] == [*photographs, missing]

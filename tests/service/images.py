@@ -1,4 +1,4 @@
-"""Pictures that tests make for themselves."""
+"""Images that tests make for themselves."""
 
 import io
 
@@ -15,7 +15,7 @@ def noise(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
 
 
 def plain(height: int, width: int, colour: Colour) -> Image.Image:
-    """A picture of one colour, which the tiny model reads exactly."""
+    """An image of one colour, which the tiny model reads exactly."""
     return Image.new("RGB", (width, height), colour)
 
 
