@@ -2,7 +2,7 @@
 
     fpn-propose CHECKPOINT --images DIR --annotations JSON --out FILE [--top 2000]
 
-What the file holds and when it is refused: proposals.py. Their average recall is printed.
+What the file holds and when it is refused: data/proposal_file.py. Their average recall is printed.
 """
 
 import argparse

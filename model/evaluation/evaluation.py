@@ -77,9 +77,8 @@ def evaluate(
     results: list[dict[str, Any]] = []
     by_level: dict[str, list[dict[str, Any]]] = {name: [] for name in detector.level_names}
     for finding in findings(detector, dataset, detector.config.resize, loading):
-        record = finding.record
-        found = in_photograph(finding.found, finding.content, record.size)
-        results += detection_results(record.image_id, found, categories)
+        found = in_photograph(finding)
+        results += detection_results(finding.record.image_id, found, categories)
         if proposals:
             for level, proposed in zip(by_level.values(), level_results(finding), strict=True):
                 level += proposed

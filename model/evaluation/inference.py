@@ -4,7 +4,7 @@ N      images of a batch     H, W   their bucket
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -13,7 +13,10 @@ from model.config.detector import DetectorConfig
 from model.config.resize import ResizeRule, Size
 from model.data.coco import CocoDataset, Record
 from model.evaluation.feeding import Loading, frame_batches
+from model.network.detections import FinalBoxes
 from model.network.detector import Detections
+
+Found = TypeVar("Found", Detections, FinalBoxes)
 
 
 class Evaluable(Protocol):
@@ -39,21 +42,21 @@ class Evaluable(Protocol):
         """The detections in `images` uint8 [N, 3, H, W] of content `sizes` int64 [N, 2]."""
 
 
-class Finding(NamedTuple):
+class Finding(NamedTuple, Generic[Found]):
     """What was found in one image.
 
-    `found` is its part of a batch's `Detections`, without N and on the CPU; its boxes are in
+    `found` is its part of a batch's detections, without N and on the CPU; its boxes are in
     pixels of the frame, where the image has the size `content`.
     """
 
     record: Record
     content: Size
-    found: Detections
+    found: Found
 
 
 def findings(
     detector: Evaluable, dataset: CocoDataset, resize: ResizeRule, loading: Loading
-) -> Iterator[Finding]:
+) -> Iterator[Finding[Detections]]:
     """Yields what the detector, in evaluation mode, finds in every image, in no certain order.
 
     Raises:

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from model.config.resize import Size
 from model.data.coco import CocoDataset
 from model.data.faults import DataError
 from model.data.transforms import scale_boxes
@@ -42,16 +41,10 @@ def category_ids(class_names: Sequence[str], dataset: CocoDataset) -> list[int]:
     return [ids[name] for name in class_names]
 
 
-def in_photograph(found: Detections | FinalBoxes, content: Size, size: Size) -> PhotoDetections:
-    """An image's detections, the real ones, in pixels of the photograph.
-
-    Args:
-        found: of the image alone, without N, in pixels of its frame.
-        content: the size that the photograph has in the frame.
-        size: its own.
-    """
-    count = int(found.counts)
-    boxes = scale_boxes(found.boxes[:count], content, size)
+def in_photograph(finding: Finding[Detections] | Finding[FinalBoxes]) -> PhotoDetections:
+    """An image's detections, the real ones, in pixels of the photograph."""
+    found, count = finding.found, int(finding.found.counts)
+    boxes = scale_boxes(found.boxes[:count], finding.content, finding.record.size)
     return PhotoDetections(boxes, found.scores[:count], found.labels[:count])
 
 
@@ -77,7 +70,7 @@ def box_results(image_id: int, boxes: Tensor, scores: Tensor) -> list[dict[str, 
     ]
 
 
-def level_results(finding: Finding) -> list[list[dict[str, Any]]]:
+def level_results(finding: Finding[Detections]) -> list[list[dict[str, Any]]]:
     """An image's proposals of each of L levels, as `box_results`."""
     found, record = finding.found, finding.record
     levels = []

@@ -9,7 +9,6 @@ scale alone and of the detector's own, which the cost of the others is measured 
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,6 +26,9 @@ from model.evaluation.results import PhotoDetections, category_ids, detection_re
 from model.evaluation.scoring import or_none
 from model.evaluation.tables import Row, percents
 from model.network.detector import Detections
+
+# The detections of each image, by its id.
+_ByImage = Mapping[int, PhotoDetections]
 
 
 @dataclass(frozen=True)
@@ -73,29 +75,32 @@ def find_at_scales(
     categories = category_ids(detector.class_names, dataset)
     resize, roi = detector.config.resize, detector.config.roi
     measured: dict[str, tuple[Metrics, float]] = {}
-    by_image: dict[int, list[PhotoDetections]] = defaultdict(list)
+    parts: list[_ByImage] = []
     for scale in sorted({resize.short_side, *scales}):
         watch = _Stopwatch(detector)
-        results = []
-        for finding in findings(watch, dataset, resize.at_short_side(scale), loading):
-            record = finding.record
-            found = in_photograph(finding.found, finding.content, record.size)
-            results += detection_results(record.image_id, found, categories)
-            if scale in scales:
-                by_image[record.image_id].append(found)
-        metrics = coco_metrics(dataset.ground_truth, results)
+        found = {
+            finding.record.image_id: in_photograph(finding)
+            for finding in findings(watch, dataset, resize.at_short_side(scale), loading)
+        }
+        metrics = coco_metrics(dataset.ground_truth, _results(found, categories))
         measured[str(scale)] = (metrics, watch.seconds)
+        if scale in scales:
+            parts.append(found)
     start = time.perf_counter()
-    merged = {image_id: merge(parts, roi) for image_id, parts in by_image.items()}
+    merged = {image_id: merge([each[image_id] for each in parts], roi) for image_id in parts[0]}
     seconds = time.perf_counter() - start + sum(measured[str(scale)][1] for scale in set(scales))
-    results = [
-        result
-        for record in dataset.records
-        for result in detection_results(record.image_id, merged[record.image_id], categories)
-    ]
+    results = _results(merged, categories)
     name = " + ".join(str(scale) for scale in sorted(set(scales)))
     measured[name] = (coco_metrics(dataset.ground_truth, results), seconds)
     return ScaledFindings(results, _figures(measured, str(resize.short_side), len(dataset)))
+
+
+def _results(found: _ByImage, categories: Sequence[int]) -> list[dict[str, Any]]:
+    return [
+        result
+        for image_id, detections in found.items()
+        for result in detection_results(image_id, detections, categories)
+    ]
 
 
 def merge(parts: Sequence[PhotoDetections], roi: RoiConfig) -> PhotoDetections:

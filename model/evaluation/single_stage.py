@@ -13,6 +13,7 @@ from model.data.transforms import scale_boxes
 from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
 from model.evaluation.evaluation import evaluate
 from model.evaluation.feeding import Loading, frame_batches
+from model.evaluation.inference import Finding
 from model.evaluation.proposal_metrics import ProposalMetrics, proposal_metrics
 from model.evaluation.results import box_results, category_ids, detection_results, in_photograph
 from model.evaluation.tables import text_table
@@ -81,7 +82,7 @@ def metrics_among(
         batch = FinalBoxes(*(values.cpu() for values in batch))
         for row, (record, content) in enumerate(placed):
             found = FinalBoxes(*(values[row] for values in batch))
-            detections = in_photograph(found, content, record.size)
+            detections = in_photograph(Finding(record, content, found))
             results += detection_results(record.image_id, detections, categories)
     return coco_metrics(dataset.ground_truth, results)
 

@@ -36,9 +36,8 @@ def dataset(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Coc
     blank = CocoDataset.read(path, root)
     found = findings(detector, blank, detector.config.resize, Loading(batch_size=2))
     for finding in found:
-        record = finding.record
-        detections = in_photograph(finding.found, finding.content, record.size)
-        results = detection_results(record.image_id, detections, blank.category_ids)
+        detections = in_photograph(finding)
+        results = detection_results(finding.record.image_id, detections, blank.category_ids)
         for result in results[::2]:
             annotation = {k: result[k] for k in ("image_id", "category_id", "bbox")}
             annotation |= {"id": len(document["annotations"]) + 1}

@@ -1,11 +1,12 @@
 from model.config.resize import ResizeRule
 from model.evaluation.feeding import Loading
 from model.evaluation.inference import Finding, findings
+from model.network.detector import Detections
 from tests.model.colours import ColourDetector
 from tests.model.conftest import CocoFolder
 
 
-def by_name(folder: CocoFolder, resize: ResizeRule) -> dict[str, Finding]:
+def by_name(folder: CocoFolder, resize: ResizeRule) -> dict[str, Finding[Detections]]:
     found = list(findings(ColourDetector(), folder.read(), resize, Loading(batch_size=2)))
     assert len(found) == 7
     return {finding.record.path.name: finding for finding in found}

@@ -1,7 +1,12 @@
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from model.data.coco import Record
 from model.data.faults import DataError
+from model.evaluation.inference import Finding
 from model.evaluation.results import (
     PhotoDetections,
     box_results,
@@ -37,7 +42,9 @@ def test_the_real_detections_of_a_frame_are_scaled_by_each_side_to_the_photograp
     boxes = torch.tensor([[2.0, 4.0, 10.0, 20.0], [9.0, 9.0, 9.0, 9.0]])
     labels = torch.tensor([1, 0])
     found = FinalBoxes(boxes, torch.tensor([0.5, 0.9]), labels, labels, torch.tensor(1))
-    detections = in_photograph(found, content=(40, 20), size=(20, 60))
+    none = (np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    record = Record(Path("a.png"), 8, (20, 60), *none)
+    detections = in_photograph(Finding(record, content=(40, 20), found=found))
     assert detections.boxes.tolist() == [[6, 2, 30, 10]]
     assert detections.scores.tolist() == [0.5]
     assert detections.labels.tolist() == [1]

@@ -33,7 +33,7 @@ def dataset(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Coc
     blank = folder.read()
     for finding in findings(detector, blank, detector.config.resize, LOADING):
         record = finding.record
-        detections = in_photograph(finding.found, finding.content, record.size)
+        detections = in_photograph(finding)
         for result in detection_results(record.image_id, detections, blank.category_ids)[::3]:
             folder.add_box(record.image_id, result["bbox"], result["category_id"])
     return folder.read()
