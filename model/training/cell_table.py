@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model.config.detector import RoiConfig
-from model.network.pooling import POOLED_LEVELS, assign_levels
+from model.network.pooling import POOLED_LEVELS, assign_levels, pool_regions
 
 
 class Cells(NamedTuple):
@@ -72,6 +72,25 @@ def neighbourhoods(cells: Cells, images: Tensor, places: Tensor) -> Tensor:
     return F.embedding(row.flatten(1), cells.rows, padding_idx=cells.nothing).flatten(1)
 
 
+def pooled_regions(
+    maps: tuple[Tensor, ...],
+    cells: Cells,
+    boxes: Tensor,
+    images: Tensor,
+    config: RoiConfig,
+    levels: tuple[int, ...] = POOLED_LEVELS,
+) -> Tensor:
+    """Features [M, d, S, S] float32 of each box: `pool_regions` of the same arguments, from `cells` where they can be.
+
+    The maximum of RoIPool is no sum of cells. With a sampling ratio of 0 it is one, but of another number of cells in
+    each region: those are pooled from the maps, which takes a CPU three times as long (2.6 s against 0.85 s for 512
+    regions of 256 channels, backward pass included).
+    """
+    if config.pooling == "align" and config.sampling_ratio > 0:
+        return align_regions(cells, boxes, images, config, levels)
+    return pool_regions(maps, boxes, images, config, levels)
+
+
 def align_regions(
     cells: Cells,
     boxes: Tensor,
@@ -79,10 +98,11 @@ def align_regions(
     config: RoiConfig,
     levels: tuple[int, ...] = POOLED_LEVELS,
 ) -> Tensor:
-    """RoIAlign: `roi.pool_regions` of the same arguments, read from `cells`.
+    """RoIAlign of one or more samples a bin: `pool_regions` of the same arguments, read from `cells`.
 
     Features [M, d, S, S] float32.
     """
+    assert config.sampling_ratio > 0
     assigned = assign_levels(boxes, config, levels)
     level = assigned - levels[0]
     # to cells of their map: level k has stride 2^k

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from model.config.training import TrainConfig
 from model.network.detector import Detector
-from model.network.pooling import pool_regions
 from model.network.proposals import Proposals, best_of_all_levels, propose, stacked
 from model.training.batches import Batch
-from model.training.cell_table import Cells, align_regions, neighbourhoods, table_of
+from model.training.cell_table import Cells, neighbourhoods, pooled_regions, table_of
 from model.training.losses import Losses, roi_losses, rpn_losses
 from model.training.sampling import generator_of
 from model.training.targets import sample_anchors, sample_regions
@@ -101,9 +100,7 @@ class Objective:
         )
         where = regions.boxes, regions.images, config, detector.pooled_levels
         with self._autocast():
-            # The maximum of RoIPool is no sum of cells.
-            align = config.pooling == "align"
-            pooled = align_regions(seen.cells, *where) if align else pool_regions(seen.maps, *where)
+            pooled = pooled_regions(seen.maps, seen.cells, *where)
             predictions = detector.roi(pooled)
         return roi_losses(predictions, regions, batch.whole, config)
 

@@ -1,3 +1,4 @@
+import copy
 import pickle
 from pathlib import Path
 
@@ -6,13 +7,24 @@ import pytest
 import torch
 from torch import Tensor
 
+from model.config.files import from_mapping
+from model.config.training import TrainConfig
 from model.importers.__main__ import main
-from model.importers.detectron2 import DETECTRON2, detectron2_config, read_detectron2
+from model.importers.detectron2 import (
+    DETECTRON2,
+    detectron2_config,
+    import_detectron2,
+    read_detectron2,
+)
 from model.importers.torchvision import import_torchvision
 from model.network.anchors import cell_anchors
 from model.network.checkpoint import load_detector
 from model.network.detector import Detector
 from model.network.pooling import pool_regions
+from model.training.batches import Batch
+from model.training.trainer import Trainer
+from tests.detectors import noise
+from tests.model.small import run_values
 from tests.references import detections, matched, photograph, proposals, torchvision_detector
 
 CLASSES = tuple(f"class {i}" for i in range(90))
@@ -65,6 +77,30 @@ def test_a_detector_written_as_detectron2_would_comes_back_with_its_answers(
     assert len(detections(expected).boxes) > 10
     assert matched(detections(got), detections(expected)) >= 0.97
     assert matched(proposals(got), proposals(expected)) >= 0.97
+
+
+def test_a_step_of_fine_tuning_moves_what_it_trains(detector: Detector, tmp_path: Path) -> None:
+    imported = import_detectron2(as_detectron2(detector), CLASSES)
+    before = copy.deepcopy(imported.state_dict())
+    config = from_mapping(TrainConfig, run_values(tmp_path, 1), "test")
+    batch = Batch(
+        images=noise(2, (64, 96)),
+        sizes=torch.tensor([[64, 96], [60, 90]]),
+        gt_boxes=[
+            torch.tensor([[5.0, 9, 60, 50]]),
+            torch.tensor([[20.0, 4, 48, 59], [1, 2, 30, 20]]),
+        ],
+        gt_labels=[torch.tensor([3]), torch.tensor([7, 0])],
+        positions=(0, 1),
+        whole=2,
+    )
+    losses = Trainer(imported, config).step(0, [batch])
+    assert losses["loss"] > 0
+    moved = {
+        n for n, weights in imported.state_dict().items() if not torch.equal(weights, before[n])
+    }
+    assert {"backbone.stages.2.0.conv1.weight", "fpn.laterals.0.weight", "rpn.conv.weight"} <= moved
+    assert {"roi.fc1.weight", "roi.logits.weight", "roi.deltas.weight"} <= moved
 
 
 def test_both_kinds_of_file_are_read(tmp_path: Path) -> None:

@@ -2,11 +2,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torchvision.ops import roi_align
 
 from model.config.detector import RoiConfig
-from model.network.pooling import pool_regions
+from model.network.pooling import POOLED_LEVELS, assign_levels, pool_regions
 from model.network.rpn import RpnHead
-from model.training.cell_table import align_regions, neighbourhoods, table_of
+from model.training.cell_table import align_regions, neighbourhoods, pooled_regions, table_of
 from tests.model.small import random_boxes
 
 HEIGHT, WIDTH = 256, 448
@@ -56,6 +57,24 @@ def test_regions_and_their_gradient_are_those_of_roi_align(aligned: bool, sample
         gradients(got, pyramid[:4]), gradients(expected, pyramid[:4]), strict=True
     ):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+        assert theirs.any()
+
+
+@pytest.mark.parametrize("aligned", [False, True])
+def test_regions_with_a_sample_for_each_cell_begun_are_those_of_roi_align(aligned: bool) -> None:
+    config, pyramid = RoiConfig(resolution=3, aligned=aligned, sampling_ratio=0), maps()
+    boxes, images = regions()
+    level = assign_levels(boxes, config)
+    rows = torch.cat([images[:, None].float(), boxes], dim=1)
+    got = pooled_regions(pyramid, table_of(pyramid), boxes, images, config)
+    ours = gradients(got, pyramid[:4])
+    weights = torch.randn(got.shape, generator=torch.Generator().manual_seed(9))
+    for k, features, gradient in zip(POOLED_LEVELS, pyramid, ours, strict=False):
+        of_level = level == k
+        expected = roi_align(features, rows[of_level], 3, 0.5**k, 0, aligned)
+        torch.testing.assert_close(got[of_level], expected)
+        [theirs] = torch.autograd.grad((expected * weights[of_level]).sum(), features)
+        torch.testing.assert_close(gradient, theirs, rtol=1e-4, atol=1e-5)
         assert theirs.any()
 
 
