@@ -31,17 +31,29 @@ class FeaturePyramid(nn.Module):
     def __init__(self, in_channels: tuple[int, ...], channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
-        self.outputs = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels
-        )
+        self.laterals = lateral_convolutions(in_channels, channels)
+        self.outputs = output_convolutions(len(in_channels), channels)
         fill_convolutions(self)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """P2..P6, each [N, d, H / stride, W / stride], of the maps of a frame in multiples of `FRAME_STRIDE`."""
         laterals = [lateral(c) for lateral, c in zip(self.laterals, features, strict=True)]
-        merged = merge_top_down(laterals)
+        merged = self.merged(laterals)
         return with_p6([output(m) for output, m in zip(self.outputs, merged, strict=True)])
+
+    def merged(self, laterals: Sequence[Tensor]) -> list[Tensor]:
+        """The maps that the last convolutions see, finest first: here `merge_top_down` of the laterals."""
+        return merge_top_down(laterals)
+
+
+def lateral_convolutions(in_channels: tuple[int, ...], channels: int) -> nn.ModuleList:
+    """A 1x1 convolution from each of `in_channels` to `channels`."""
+    return nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
+
+
+def output_convolutions(count: int, channels: int) -> nn.ModuleList:
+    """`count` 3x3 convolutions of `channels`, each of which keeps its map's size."""
+    return nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(count))
 
 
 def fill_convolutions(pyramid: nn.Module) -> None:

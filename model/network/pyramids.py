@@ -14,6 +14,8 @@ which `levels` those are (level k has stride 2^k) and how many `channels` they h
 The paper does not say whether (d) and (e) have a P6. Its "200k anchors" need one, and it is made as the pyramid's is.
 """
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from model.config.detector import PyramidConfig
@@ -22,7 +24,9 @@ from model.network.fpn import (
     FeaturePyramid,
     doubled,
     fill_convolutions,
+    lateral_convolutions,
     merge_top_down,
+    output_convolutions,
     with_p6,
 )
 
@@ -35,8 +39,8 @@ class FinestMap(nn.Module):
     def __init__(self, in_channels: tuple[int, ...], channels: int) -> None:
         super().__init__()
         self.channels = channels
-        self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
-        self.output = nn.Conv2d(channels, channels, 3, padding=1)
+        self.laterals = lateral_convolutions(in_channels, channels)
+        [self.output] = output_convolutions(1, channels)
         fill_convolutions(self)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -45,24 +49,12 @@ class FinestMap(nn.Module):
         return (self.output(merge_top_down(laterals)[0]),)
 
 
-class BottomUpPyramid(nn.Module):
+class BottomUpPyramid(FeaturePyramid):
     """Lateral connections without a top-down pathway: no map knows more than its own stage does."""
 
-    levels: tuple[int, ...] = LEVELS
-
-    def __init__(self, in_channels: tuple[int, ...], channels: int) -> None:
-        super().__init__()
-        self.channels = channels
-        self.laterals = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
-        self.outputs = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels
-        )
-        fill_convolutions(self)
-
-    def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """P2..P6, each [N, d, H / stride, W / stride]."""
-        layers = zip(self.laterals, self.outputs, features, strict=True)
-        return with_p6([output(lateral(c)) for lateral, output, c in layers])
+    def merged(self, laterals: Sequence[Tensor]) -> list[Tensor]:
+        """The laterals as they are."""
+        return list(laterals)
 
 
 class NoLateralPyramid(nn.Module):
@@ -74,9 +66,7 @@ class NoLateralPyramid(nn.Module):
         super().__init__()
         self.channels = channels
         self.top = nn.Conv2d(in_channels[-1], channels, 1)
-        self.outputs = nn.ModuleList(
-            nn.Conv2d(channels, channels, 3, padding=1) for _ in in_channels
-        )
+        self.outputs = output_convolutions(len(in_channels), channels)
         fill_convolutions(self)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -100,8 +90,8 @@ class LastMap(nn.Module):
         return features[-1:]
 
 
-Pyramid = FeaturePyramid | FinestMap | BottomUpPyramid | NoLateralPyramid | LastMap
-_ON_ALL_STAGES: dict[str, type[FeaturePyramid | FinestMap | BottomUpPyramid | NoLateralPyramid]] = {
+Pyramid = FeaturePyramid | FinestMap | NoLateralPyramid | LastMap
+_ON_ALL_STAGES: dict[str, type[FeaturePyramid | FinestMap | NoLateralPyramid]] = {
     "fpn": FeaturePyramid,
     "finest": FinestMap,
     "bottom_up": BottomUpPyramid,
