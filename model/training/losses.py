@@ -20,7 +20,7 @@ from model.config.training import StageName
 from model.network.boxes import encode_boxes
 from model.network.roi import RoiPredictions
 from model.network.rpn import BOX_WEIGHTS, LevelPredictions
-from model.training.targets import AnchorSample, Regions
+from model.training.targets import AnchorSample, RegionSample
 
 
 class Losses(NamedTuple):
@@ -65,7 +65,7 @@ def rpn_losses(
 
 
 def roi_losses(
-    predictions: RoiPredictions, regions: Regions, images: int, config: RoiConfig
+    predictions: RoiPredictions, regions: RegionSample, images: int, config: RoiConfig
 ) -> tuple[Tensor, Tensor]:
     """The classification and box losses over the sampled `regions`; `images` as in `rpn_losses`."""
     background = predictions.deltas.shape[1]

@@ -35,7 +35,7 @@ class AnchorSample(NamedTuple):
     gt_boxes: Tensor
 
 
-class Regions(NamedTuple):
+class RegionSample(NamedTuple):
     """Sampled regions: boxes [S, 4], images int64 [S], labels int64 [S] (C = background), gt_boxes [S, 4]."""
 
     boxes: Tensor
@@ -89,7 +89,7 @@ def sample_regions(
     background: int,
     config: RoiConfig,
     generators: Sequence[torch.Generator],
-) -> Regions:
+) -> RegionSample:
     """The regions that the second stage learns from; ground truth joins the proposals.
 
     Args:
@@ -112,7 +112,7 @@ def sample_regions(
         )
         chosen = torch.cat([positive, negative])
         parts.append(
-            Regions(
+            RegionSample(
                 candidates[chosen],
                 torch.full_like(chosen, image),
                 torch.cat(
@@ -121,7 +121,7 @@ def sample_regions(
                 torch.cat([_rows(boxes, matches.gt[positive]), candidates[negative]]),
             )
         )
-    return Regions(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    return RegionSample(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def _rows(table: Tensor, indices: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from model.network.proposals import Proposals
 from model.network.roi import RoiPredictions
 from model.network.rpn import LevelPredictions
 from model.training.losses import Losses, roi_losses, rpn_losses
-from model.training.targets import Regions, sample_anchors, sample_regions
+from model.training.targets import RegionSample, sample_anchors, sample_regions
 from tests.model.small import random_boxes
 
 UNIT = (1.0, 1.0, 1.0, 1.0)
@@ -181,7 +181,7 @@ def test_the_box_and_class_losses_are_those_of_fast_rcnn() -> None:
     boxes, gt_boxes = random_boxes(6, (60, 90), 0, 5), random_boxes(6, (60, 90), 1, 5)
     labels = torch.tensor([2, 3, 0, 3, 1, 3])  # 3 is background
     logits, deltas = torch.randn(6, 4).requires_grad_(), torch.randn(6, 3, 4).requires_grad_()
-    regions = Regions(boxes, torch.zeros(6).long(), labels, gt_boxes)
+    regions = RegionSample(boxes, torch.zeros(6).long(), labels, gt_boxes)
     got = roi_losses(RoiPredictions(logits, deltas), regions, 1, RoiConfig())
     chosen = logits[range(6), labels]
     regression = torch.zeros(())
@@ -198,7 +198,7 @@ def test_the_box_and_class_losses_are_those_of_fast_rcnn() -> None:
 def test_without_foreground_there_is_no_box_loss() -> None:
     boxes, labels = random_boxes(4, (60, 90), 0), torch.full((4,), 3)
     predicted = RoiPredictions(torch.zeros(4, 4), torch.randn(4, 3, 4))
-    regions = Regions(boxes, torch.zeros(4).long(), labels, boxes)
+    regions = RegionSample(boxes, torch.zeros(4).long(), labels, boxes)
     classification, regression = roi_losses(predicted, regions, 1, RoiConfig())
     assert classification.item() == pytest.approx(math.log(4))
     assert regression.item() == 0
@@ -215,12 +215,14 @@ def test_without_regions_the_losses_are_zero() -> None:
 def test_every_image_of_the_whole_batch_weighs_the_same_whatever_it_offers() -> None:
     boxes, labels = random_boxes(5, (60, 90), 0), torch.tensor([3, 0, 3, 3, 1])
     predicted = RoiPredictions(torch.randn(5, 4), torch.randn(5, 3, 4))
-    regions = Regions(boxes, torch.tensor([0, 0, 0, 0, 1]), labels, random_boxes(5, (60, 90), 1))
+    regions = RegionSample(
+        boxes, torch.tensor([0, 0, 0, 0, 1]), labels, random_boxes(5, (60, 90), 1)
+    )
     together = roi_losses(predicted, regions, 2, RoiConfig())
     shares = [
         roi_losses(
             RoiPredictions(predicted.logits[part], predicted.deltas[part]),
-            Regions(
+            RegionSample(
                 boxes[part], torch.zeros_like(labels[part]), labels[part], regions.gt_boxes[part]
             ),
             2,
