@@ -17,7 +17,7 @@ from torchvision.models.resnet import Bottleneck
 
 from model.config.detector import BackboneConfig
 from model.network.frozen_norm import fold_frozen_norms
-from model.network.pretrained import _network
+from model.network.pretrained import torchvision_network
 
 # Which of torchvision's modules end in C2..C5, and how many channels those have. MobileNetV2's features[0] is its
 # stem, as conv1 is a ResNet's, and its last 1x1 convolution (features[18]) belongs to the classifier.
@@ -99,7 +99,7 @@ def build_backbone(config: BackboneConfig) -> Backbone:
     Raises:
         WeightsError: the weights cannot be read or downloaded, or belong to another network.
     """
-    network = _network(config)
+    network = torchvision_network(config)
     if config.stride_in == "1x1":
         _stride_in_1x1(network)
     for module in network.modules():

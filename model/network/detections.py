@@ -61,9 +61,8 @@ def best_detections(
     chosen_deltas = deltas.flatten(1, 2).gather(1, _each_coordinate(order))
     boxes = clip_boxes(decode_boxes(references, chosen_deltas, config.box_weights), sizes)
     valid = (scores > config.score_threshold) & at_least(boxes, config.min_size)
-    boxes = boxes.masked_fill(
-        ~valid[..., None], 0.0
-    )  # an empty box neither suppresses nor is suppressed
+    # an empty box neither suppresses nor is suppressed
+    boxes = boxes.masked_fill(~valid[..., None], 0.0)
     apart = boxes + _class_offsets(labels, boxes, num_classes)
     valid = valid & nms_keep(apart, scores, config.nms_iou)
     return _first(boxes, scores, labels, sources, valid, min(config.max_detections, candidates))
@@ -78,7 +77,8 @@ def _class_offsets(labels: Tensor, boxes: Tensor, num_classes: int) -> Tensor:
     across = math.ceil(math.sqrt(num_classes))
     row = torch.div(labels, across, rounding_mode="floor")
     place = torch.stack([labels - row * across, row], dim=-1).to(boxes.dtype)  # (N, T, 2)
-    span = boxes.amax(dim=(1, 2)) + 1.0  # (N,): boxes are clipped, so none is longer
+    # (N,): boxes are clipped, so none is longer
+    span = boxes.amax(dim=(1, 2)) + 1.0
     return torch.cat([place, place], dim=-1) * span[:, None, None]
 
 

@@ -102,7 +102,8 @@ def pool_in_reading_order(
             for level, features in zip(levels, pyramid, strict=False)
         ]
     )
-    torch._check(pooled.shape[0] == rows.shape[0])  # each box has one level; a tracer cannot know
+    # each box has one level; a tracer cannot know
+    torch._check(pooled.shape[0] == rows.shape[0])
     return pooled, order
 
 

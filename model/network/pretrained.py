@@ -1,7 +1,4 @@
-"""torchvision's networks with their ImageNet weights: downloaded, read from a file, or none.
-
-A classifier is no part of a backbone: a file may lack it.
-"""
+"""torchvision's networks with their ImageNet weights: downloaded, read from a file, or none."""
 
 from http.client import HTTPException
 from pathlib import Path
@@ -21,7 +18,12 @@ class WeightsError(Refused):
     """Backbone weights that cannot be had or do not fit; the message says what was expected and what came."""
 
 
-def _network(config: BackboneConfig) -> nn.Module:
+def torchvision_network(config: BackboneConfig) -> nn.Module:
+    """The whole network that `config` names, in its own layout, with its weights.
+
+    Raises:
+        WeightsError: they cannot be read or downloaded, or belong to another network.
+    """
     if config.weights == "hub":
         return _downloaded(config.name)
     network: nn.Module = networks.get_model(config.name, weights=None)
@@ -33,7 +35,8 @@ def _network(config: BackboneConfig) -> nn.Module:
 def _downloaded(name: str) -> nn.Module:
     try:
         network: nn.Module = networks.get_model(name, weights="IMAGENET1K_V1")
-    except (OSError, HTTPException, RuntimeError) as error:  # the last: not the file of that hash
+    except (OSError, HTTPException, RuntimeError) as error:
+        # a RuntimeError: not the file of that hash
         raise WeightsError(
             f"backbone.weights = 'hub': torchvision's {name} could not be downloaded ({error}). Fetch the file on a"
             " machine with a network and give its path as model.backbone.weights, or 'none' to start from scratch."

@@ -24,7 +24,8 @@ from model.network.boxes import at_least, clip_boxes, decode_boxes
 from model.network.nms import nms_keep
 from model.network.rpn import BOX_WEIGHTS, LevelPredictions
 
-NOTHING = float("-inf")  # the score of what is not there
+# The score of what is not there.
+NOTHING = float("-inf")
 
 
 class LevelProposals(NamedTuple):
@@ -81,9 +82,8 @@ def propose(
     boxes = decode_boxes(anchors_at(anchors, places), deltas, BOX_WEIGHTS)
     boxes = clip_boxes(boxes.flatten(1, 2), sizes).reshape(boxes.shape)
     valid = (logits > NOTHING) & at_least(boxes, config.min_size)
-    boxes = boxes.masked_fill(
-        ~valid[..., None], 0.0
-    )  # an empty box neither suppresses nor is suppressed
+    # an empty box neither suppresses nor is suppressed
+    boxes = boxes.masked_fill(~valid[..., None], 0.0)
     logits = logits.masked_fill(~valid, NOTHING)
     # (N, L, K) -> (N*L, K) and back: image and level together are the operator's rows
     keep = nms_keep(boxes.flatten(0, 1), logits.flatten(0, 1), config.nms_iou)

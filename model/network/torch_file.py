@@ -37,7 +37,8 @@ def read_torch_file(path: Path) -> object:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damaged files, that they might be in a new format
+            # of damaged files, that they might be in a new format
+            warnings.simplefilter("ignore")
             content: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UnreadableFile(error.strerror or str(error)) from None
