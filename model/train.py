@@ -20,6 +20,7 @@ from model.command_line import add_device, exit_status
 from model.config.files import load_config
 from model.config.training import StageName, TrainConfig
 from model.training.dry_run import describe
+from model.training.precision import precision_for
 from model.training.processes import Processes, joined
 from model.training.run import Run
 
@@ -43,7 +44,8 @@ def _execute(config: TrainConfig, options: argparse.Namespace, processes: Proces
     )
     folder = options.out or Path("runs") / config.name
     device = f"cuda:{processes.local_rank}" if options.device == "cuda" else options.device
-    run = Run(config, folder, device, options.resume, processes)
+    precision = precision_for(config.precision, device)
+    run = Run(config, folder, device, precision, options.resume, processes)
     if not options.dry_run:
         run.execute()
         return

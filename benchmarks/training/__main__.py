@@ -32,6 +32,7 @@ from model.config.training import TrainConfig
 from model.data.coco import CocoDataset
 from model.network.detector import Detector
 from model.training.batches import Batch
+from model.training.precision import Precision, precision_for
 from model.training.trainer import Trainer
 
 PROGRAM = "python -m benchmarks.training"
@@ -63,13 +64,15 @@ def _compare(options: argparse.Namespace) -> None:
     torch.manual_seed(config.seed)
     detector = Detector(config.model, names)
     # The peer copies the weights before the trainer changes them.
-    peer = Peer(detector, config)
-    contestants: dict[str, Training] = {"ours": Trainer(detector, config), "torchvision": peer}
+    precision = precision_for(config.precision, "cpu")
+    peer = Peer(detector, config, precision)
+    ours = Trainer(detector, config, precision)
+    contestants: dict[str, Training] = {"ours": ours, "torchvision": peer}
     if options.profile:
         for name, training in contestants.items():
             print(f"{name}\n{_profiled(training, batches)}")
     else:
-        print(json.dumps(_figures(config, _timed(contestants, batches)), indent=2))
+        print(json.dumps(_figures(config, precision, _timed(contestants, batches)), indent=2))
 
 
 def _timed(contestants: dict[str, Training], batches: list[Batch]) -> dict[str, list[float]]:
@@ -87,11 +90,13 @@ def _timed(contestants: dict[str, Training], batches: list[Batch]) -> dict[str, 
     return seconds
 
 
-def _figures(config: TrainConfig, seconds: dict[str, list[float]]) -> dict[str, object]:
+def _figures(
+    config: TrainConfig, precision: Precision, seconds: dict[str, list[float]]
+) -> dict[str, object]:
     medians = {name: statistics.median(steps) for name, steps in seconds.items()}
     return {
         "config": config.name,
-        "precision": config.precision,
+        "precision": str(precision),
         "machine": this_machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

@@ -9,6 +9,7 @@ from benchmarks.twin import torchvision_twin
 from model.config.training import TrainConfig
 from model.network.detector import Detector
 from model.training.batches import Batch
+from model.training.precision import Precision
 
 
 class Peer:
@@ -17,12 +18,13 @@ class Peer:
     Args:
         detector: whose network, settings and first weights it has.
         config: the run.
+        precision: of the network.
     """
 
-    def __init__(self, detector: Detector, config: TrainConfig) -> None:
+    def __init__(self, detector: Detector, config: TrainConfig, precision: Precision) -> None:
         # The images come resized.
         self.network = torchvision_twin(detector, _skip_resize=True).train()
-        self.config = config
+        self.config, self.precision = config, precision
         schedule = config.schedule
         self.optimizer = torch.optim.SGD(
             [p for p in self.network.parameters() if p.requires_grad],
@@ -41,8 +43,7 @@ class Peer:
             images.append(image[:, : size[0], : size[1]] / 255.0)
             # torchvision's label 0 is the background
             targets.append({"boxes": boxes, "labels": labels + 1})
-        mixed = self.config.precision == "mixed"
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=mixed):
+        with self.precision.autocast(torch.device("cpu")):
             total = sum(self.network(images, targets).values())
         assert isinstance(total, Tensor)
         self.optimizer.zero_grad()

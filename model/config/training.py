@@ -23,6 +23,9 @@ StageName = Literal["joint", "rpn", "fast"]
 PartName = Literal["backbone", "pyramid", "rpn", "roi"]
 
 
+PrecisionName = Literal["auto", "mixed", "float32"]
+
+
 @dataclass(frozen=True, config=STRICT)
 class DataConfig:
     """Where the photographs are and how they vary. Annotation and image paths are relative to `root`.
@@ -100,7 +103,8 @@ class TrainConfig:
         stage: "joint", or one of the two by itself: "rpn", or "fast" on the proposals of files (stages.py).
         init: a checkpoint whose trained parts are taken over where they fit.
         freeze: parts that stay as they are.
-        precision: "float32", or "mixed": bfloat16 autocast on a CPU, float16 with loss scaling on CUDA.
+        precision: of the network: "mixed" is bfloat16 on a CPU and float16 with loss scaling on CUDA; "auto" is that
+            where it is fast, else "float32" (training/precision.py).
         checkpoint_every, eval_every: steps; 0 means only at the end.
     """
 
@@ -112,7 +116,7 @@ class TrainConfig:
     init: Path | None = None
     freeze: tuple[PartName, ...] = ()
     seed: NonNegative = 0
-    precision: Literal["float32", "mixed"] = "mixed"
+    precision: PrecisionName = "auto"
     checkpoint_every: NonNegative = 500
     eval_every: NonNegative = 0
 

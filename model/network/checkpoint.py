@@ -53,6 +53,7 @@ class TrainingState:
         config: the run's configuration, as plain values.
         step: steps done.
         optimizer, scaler: their state dicts.
+        precision: the numbers that it was computed in: float32, bfloat16 or float16.
         data_digest: `CocoDataset.digest` of what was trained on.
         average: the state dict of the averaged weights; empty where none are kept.
     """
@@ -61,6 +62,7 @@ class TrainingState:
     step: int
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
+    precision: str
     data_digest: str
     average: dict[str, Any]
 

@@ -29,6 +29,7 @@ from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import propose_all, stage_figures
 from model.network.checkpoint import load_detector
 from model.study.page import write_page
+from model.training.precision import precision_for
 from model.training.resumption import RunError
 from model.training.run import Run
 
@@ -129,6 +130,8 @@ class Study:
         values["data"] = {k: values["data"][k] for k in ("flip", "short_sides", "skip_empty")}
         values["model"]["backbone"]["weights"] = ""
         values |= {"init": None, "name": row.name, "checkpoint_every": 0}
+        # What 16 bits come to is the machine's: a row that is done on one is done on every other.
+        values["precision"] = "float32" if config.precision == "float32" else "mixed"
         sets = [self._dataset(config, split).digest for split in ("train", "val")]
         below = [self.digest(each) for each in row.builds_on()]
         told = json.dumps([values, sets, below], sort_keys=True)
@@ -150,7 +153,8 @@ class Study:
             config,
             data=replace(config.data, val_annotations=None, val_images=None, val_proposals=None),
         )
-        run = Run(unscored, folder, self.device, resume)
+        precision = precision_for(config.precision, self.device)
+        run = Run(unscored, folder, self.device, precision, resume)
         if run.done < config.schedule.steps or not (folder / "model.pt").exists():
             run.execute()
         trained = time.perf_counter()
@@ -161,6 +165,7 @@ class Study:
             "config_digest": digest,
             "metrics": figures,
             "steps": config.schedule.steps,
+            "precision": precision.name,
             "seconds": round(trained - started, 1),
             "seconds_scoring": round(time.perf_counter() - trained, 1),
             "resumed": resume,

@@ -33,7 +33,8 @@ def describe(run: Run) -> str:
     return "\n".join(
         [
             *(f"{name}: {_parameters(module.parameters())}" for name, module in parts.items()),
-            f"stage: {run.config.stage}, {run.config.precision}, on {run.trainer.device}",
+            f"stage: {run.config.stage}, on {run.trainer.device}",
+            f"precision: {run.precision}",
             f"batch: {schedule.batch_size} images = {processes} processes x {accumulate} micro-batches"
             f" x {schedule.batch_size // (processes * accumulate)}",
             f"learning rate: {schedule.scaled_learning_rate:g}"

@@ -20,6 +20,7 @@ from model.network.proposals import Proposals, best_of_all_levels, propose, stac
 from model.training.batches import Batch
 from model.training.cell_table import Cells, neighbourhoods, pooled_regions, table_of
 from model.training.losses import Losses, roi_losses, rpn_losses
+from model.training.precision import Precision
 from model.training.sampling import generator_of
 from model.training.targets import sample_anchors, sample_regions
 
@@ -43,10 +44,11 @@ class Objective:
     Args:
         detector: that is trained.
         config: the run's; its stage decides which losses there are, its seed what they look at.
+        precision: of the network; losses and box arithmetic stay float32.
     """
 
-    def __init__(self, detector: Detector, config: TrainConfig) -> None:
-        self.detector, self.config = detector, config
+    def __init__(self, detector: Detector, config: TrainConfig, precision: Precision) -> None:
+        self.detector, self.config, self.precision = detector, config, precision
 
     def losses(self, step: int, batch: Batch) -> Losses:
         """What `batch`, on the detector's device, adds to the losses of step number `step`."""
@@ -105,7 +107,4 @@ class Objective:
         return roi_losses(predictions, regions, batch.whole, config)
 
     def _autocast(self) -> AbstractContextManager[None]:
-        """Mixed precision for the network; losses and box arithmetic stay float32 outside of it."""
-        device = self.detector.device.type
-        dtype = torch.float16 if device == "cuda" else torch.bfloat16
-        return torch.autocast(device, dtype=dtype, enabled=self.config.precision == "mixed")
+        return self.precision.autocast(self.detector.device)

@@ -1,19 +1,25 @@
 """Whether a run may begin in its folder, or go on from what is there."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from model.config.files import to_mapping
-from model.config.training import TrainConfig
+from model.config.training import PrecisionName, TrainConfig
 from model.errors import Refused
 from model.network.checkpoint import TrainingState, load_training
+from model.training.precision import Precision
+
+logger = logging.getLogger(__name__)
 
 # What may differ between a run and its resumption: nothing here changes the loss of a step that was done.
 FREE_KEYS = {
     "name",
     "checkpoint_every",
     "eval_every",
+    # what it comes to is compared by itself
+    "precision",
     "schedule.steps",
     # but for rounding
     "schedule.accumulate",
@@ -38,11 +44,17 @@ def require_no_run(last: Path) -> None:
         raise RunError(f"{last} exists: pass --resume to go on from it, or another --out")
 
 
-def interrupted(last: Path, config: TrainConfig, data_digest: str) -> TrainingState:
+def interrupted(
+    last: Path, config: TrainConfig, data_digest: str, precision: Precision
+) -> TrainingState:
     """The state of the checkpoint `last`, for a run that goes on as if it had not stopped.
 
+    In another precision it goes on only where the configuration asks for that by name, and says so: its losses are not
+    those that the uninterrupted run would have had.
+
     Raises:
-        RunError: there is none, or it is that of another configuration or of other data.
+        RunError: there is none; or it is that of another configuration or of other data; or `auto` comes to another
+            precision here than where it was begun.
         CheckpointError: it cannot be read.
     """
     if not last.exists():
@@ -59,7 +71,24 @@ def interrupted(last: Path, config: TrainConfig, data_digest: str) -> TrainingSt
             f"{last}: begun with other training data: images, sizes, boxes or proposals are not the same."
             " Resume with the same data, or start anew with another --out"
         )
+    if state.precision != precision.name:
+        _go_on_in(last, state.precision, precision, config.precision)
     return state
+
+
+def _go_on_in(last: Path, then: str, now: Precision, asked: PrecisionName) -> None:
+    """Says that the numbers change; refuses it where nobody has asked for that."""
+    if asked == "auto":
+        raise RunError(
+            f"{last}: begun in {then}, and would go on in {now}, with other losses. Resume on a machine like the first,"
+            " or say what it goes on in with --set precision=float32 or --set precision=mixed"
+        )
+    logger.warning(
+        "%s: begun in %s, goes on in %s: its losses are not those of a run without interruption",
+        last,
+        then,
+        now,
+    )
 
 
 def differences(then: dict[str, Any], now: dict[str, Any], prefix: str = "") -> Iterator[str]:

@@ -27,6 +27,7 @@ from model.network.detector import Detector
 from model.training.batches import Batch, TrainingSet, training_loader
 from model.training.datasets import read_datasets
 from model.training.epochs import Share, batches_of_epochs, divide
+from model.training.precision import Precision
 from model.training.processes import ALONE, Processes
 from model.training.recorder import Recorder
 from model.training.resumption import interrupted, require_no_run
@@ -43,6 +44,7 @@ class Run:
         config: the run's.
         folder: where it writes.
         device: "cpu", "cuda" or "cuda:1".
+        precision: what `config.precision` comes to there.
         resume: go on from the folder's last checkpoint.
         processes: that share it.
 
@@ -55,20 +57,22 @@ class Run:
         config: TrainConfig,
         folder: Path,
         device: str,
+        precision: Precision,
         resume: bool,
         processes: Processes = ALONE,
     ) -> None:
         self.config, self.folder, self.processes = config, folder, processes
+        self.precision = precision
         _require_equal_shares(config, processes)
         self.datasets = read_datasets(config.data)
-        state = interrupted(self.last, config, self.datasets.digest) if resume else None
+        state = self._interrupted() if resume else None
         if state is None:
             require_no_run(self.last)
         torch.manual_seed(config.seed)
         network = without_download(config.model) if state else config.model
         detector = Detector(network, self.datasets.training.class_names).to(device)
         begin_stage(detector, config, resumed=state is not None)
-        self.trainer = Trainer(detector, config, processes)
+        self.trainer = Trainer(detector, config, precision, processes)
         self.done = 0
         if state:
             self._resume(state)
@@ -132,10 +136,15 @@ class Run:
         state = TrainingState(
             config=to_mapping(self.config),
             step=self.done,
+            precision=self.precision.name,
             data_digest=self.datasets.digest,
             **self.trainer.state(),
         )
         save_checkpoint(self.last, self.trainer.detector, state)
+
+    def _interrupted(self) -> TrainingState:
+        """The state to go on from, which must be that of this run."""
+        return interrupted(self.last, self.config, self.datasets.digest, self.precision)
 
     def _resume(self, state: TrainingState) -> None:
         restore_weights(self.trainer.detector, self.last)

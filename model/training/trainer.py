@@ -18,6 +18,7 @@ from model.network.detector import Detector
 from model.training.batches import Batch
 from model.training.losses import TERMS
 from model.training.objective import Objective
+from model.training.precision import Precision
 from model.training.processes import ALONE, Processes
 
 REMEDY = "Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
@@ -42,6 +43,7 @@ class Trainer:
     Args:
         detector: on the device that it is to train on.
         config: the run's.
+        precision: of the network.
         processes: that train it together, each with a detector that begins alike.
 
     Attributes:
@@ -49,10 +51,14 @@ class Trainer:
     """
 
     def __init__(
-        self, detector: Detector, config: TrainConfig, processes: Processes = ALONE
+        self,
+        detector: Detector,
+        config: TrainConfig,
+        precision: Precision,
+        processes: Processes = ALONE,
     ) -> None:
         self.detector = detector.train().to(memory_format=torch.channels_last)
-        self.objective = Objective(self.detector, config)
+        self.objective = Objective(self.detector, config, precision)
         self.config = config
         self.device = detector.device
         self.processes = processes
@@ -67,10 +73,7 @@ class Trainer:
             if decay
             else None
         )
-        on_cuda = self.device.type == "cuda"
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=on_cuda and config.precision == "mixed"
-        )
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision.scaled)
 
     @property
     def result(self) -> Detector:

@@ -22,6 +22,7 @@ from model.network.checkpoint import load_detector
 from model.network.detector import Detector
 from model.network.pooling import pool_regions
 from model.training.batches import Batch
+from model.training.precision import precision_for
 from model.training.trainer import Trainer
 from tests.detectors import noise
 from tests.model.small import run_values
@@ -94,7 +95,8 @@ def test_a_step_of_fine_tuning_moves_what_it_trains(detector: Detector, tmp_path
         positions=(0, 1),
         whole=2,
     )
-    losses = Trainer(imported, config).step(0, [batch])
+    trainer = Trainer(imported, config, precision_for("float32", "cpu"))
+    losses = trainer.step(0, [batch])
     assert losses["loss"] > 0
     moved = {
         n for n, weights in imported.state_dict().items() if not torch.equal(weights, before[n])

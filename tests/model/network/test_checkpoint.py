@@ -35,7 +35,9 @@ def saved(tmp_path: Path, detector: Detector) -> Path:
 
 def training_state(**changes: Any) -> TrainingState:
     average = {"n_averaged": torch.tensor(7)}
-    state = TrainingState({"seed": 4}, 7, {"state": {}, "param_groups": []}, {}, "digest", average)
+    state = TrainingState(
+        {"seed": 4}, 7, {"state": {}, "param_groups": []}, {}, "float32", "digest", average
+    )
     return replace(state, **changes)
 
 

@@ -10,6 +10,7 @@ import model
 from model.config.files import load_config
 from model.network.detector import Detector
 from model.training.batches import Batch
+from model.training.precision import precision_for
 from model.training.stages import UNREACHED, begin_stage
 from model.training.trainer import Trainer
 from tests.model.small import random_boxes
@@ -59,7 +60,7 @@ def test_a_shipped_configuration_builds_and_takes_a_step(path: Path) -> None:
     torch.manual_seed(0)
     detector = Detector(config.model, ("cat", "dog"))
     begin_stage(detector, config, resumed=True)  # without what an earlier row hands over
-    Trainer(detector, config).step(0, [batch_of_noise()])
+    Trainer(detector, config, precision_for(config.precision, "cpu")).step(0, [batch_of_noise()])
     moved = {n.split(".")[0] for n, value in detector.named_parameters() if value.grad is not None}
     fixed = {*config.freeze, *UNREACHED[config.stage]}
     for part in ("backbone", "rpn", "roi"):

@@ -114,6 +114,7 @@ def test_a_dry_run_says_what_a_run_would_be_and_writes_nothing(
     assert train(config, tmp_path / "run", "--dry-run", "--set", "schedule.accumulate=2") == 0
     said = capsys.readouterr().out
     assert "batch: 4 images = 1 processes x 2 micro-batches x 2" in said
+    assert 'precision: float32 (precision = "float32")' in said
     assert "learning rate: 0.02 = 0.08 x 4 / 16" in said
     assert "steps: 4, which is 1.6 epochs of 10 images" in said
     assert "parameters are trained" in said

@@ -13,6 +13,7 @@ from model.data.coco import CocoDataset
 from model.network.detector import Detector
 from model.training.batches import Batch, TrainingSet, training_loader
 from model.training.epochs import divide, plan_epoch
+from model.training.precision import precision_for
 from model.training.trainer import DivergedError, Trainer, learning_rate
 from tests.model.small import COLOURS, coloured_rectangles, run_config
 
@@ -47,7 +48,8 @@ def one_thread() -> Iterator[None]:
 
 def trainer_of(config: TrainConfig) -> Trainer:
     torch.manual_seed(config.seed)
-    return Trainer(Detector(config.model, tuple(COLOURS)), config)
+    precision = precision_for(config.precision, "cpu")
+    return Trainer(Detector(config.model, tuple(COLOURS)), config, precision)
 
 
 def with_schedule(config: TrainConfig, **changes: Any) -> TrainConfig:
