@@ -53,7 +53,8 @@ def create_app(settings: Settings) -> FastAPI:
         manifest.name, manifest.version, manifest.precision, engine.provider
     ).set(1)
     metrics.start_at_zero(manifest.classes, [level.name for level in manifest.levels])
-    app = FastAPIOffline(  # its pages fetch nothing from other hosts
+    # Its pages fetch nothing from other hosts.
+    app = FastAPIOffline(
         title="fpn-serve",
         version=version("fpn-serve"),
         description=DESCRIPTION,

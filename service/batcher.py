@@ -67,7 +67,8 @@ class Answer(Generic[Result]):
 class _Entry(Generic[Key, Item, Result]):
     key: Key
     item: Item
-    deadline: float  # time of the event loop
+    # In the time of the event loop.
+    deadline: float
     arrived: float
     answer: "asyncio.Future[Answer[Result]]"
 
@@ -87,7 +88,8 @@ class Batcher(Generic[Key, Item, Result]):
         self._run_batch = run_batch
         self._limits = limits
         self._thread = thread
-        self._waiting: dict[_Entry[Key, Item, Result], None] = {}  # in order of arrival
+        # In order of arrival.
+        self._waiting: dict[_Entry[Key, Item, Result], None] = {}
         self._changed = asyncio.Event()
         self._stopping = False
         self._run_began: float | None = None

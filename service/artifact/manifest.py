@@ -43,7 +43,7 @@ class Level(_Part):
 
 
 class ResizeRule(_Part):
-    """How content is brought to the model's scale; `image.py` carries it out."""
+    """How content is brought to the model's scale; `service/pictures/framing.py` carries it out."""
 
     short_side: int = Field(ge=1)
     max_side: int = Field(ge=1)

@@ -73,7 +73,8 @@ class Buffers:
         """The binding for `count` frames of size `frame`."""
         nbytes = count * 3 * prod(frame)
         if nbytes > self._block.nbytes:
-            self._bindings.clear()  # they hold the block that goes
+            # They hold the block that goes.
+            self._bindings.clear()
             self._block = np.zeros(nbytes, np.uint8)
             if self._page_lock is not None:
                 self._page_lock(self._block)
@@ -98,7 +99,8 @@ def page_lock(block: Block, runtime: Any) -> bool:
     address, nbytes = ctypes.c_void_p(block.ctypes.data), ctypes.c_size_t(block.nbytes)
     code = runtime.cudaHostRegister(address, nbytes, ctypes.c_uint(0))
     if code != 0:
-        runtime.cudaGetLastError()  # clears it: onnxruntime would take it for an error of its own
+        # Clears it: onnxruntime would take it for an error of its own.
+        runtime.cudaGetLastError()
         log.info("the frames' memory is not page-locked: CUDA error %d", code)
         return False
     weakref.finalize(block, runtime.cudaHostUnregister, address).atexit = False

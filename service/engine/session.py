@@ -20,7 +20,8 @@ from service.errors import InvalidModel
 
 log = logging.getLogger(__name__)
 
-FATAL = 4  # severity: what fails is raised, and said once, by us
+# A severity: what fails is raised, and said once, by us.
+FATAL = 4
 
 # What onnxruntime says of a graph that is sound but needs more than it has.
 LACKS = re.compile(
@@ -82,7 +83,8 @@ def _open(path: Path, providers: list[Any], cpu: CpuOptions) -> ort.InferenceSes
     try:
         # No fallback: a failing GPU must not turn into a silent CPU in the middle of a run.
         return ort.InferenceSession(path, options, providers=providers, enable_fallback=0)
-    except Exception as error:  # ONNX Runtime's errors have no common class of their own
+    # ONNX Runtime's errors have no common class of their own.
+    except Exception as error:
         raise InvalidModel(f"{path}: {_refusal(str(error))}") from error
 
 

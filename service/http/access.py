@@ -19,9 +19,12 @@ log = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
 ACCEPTED_ID = re.compile(r"[\w.:@/+=-]{1,128}", re.ASCII)
-QUIET = {"/livez", "/readyz", "/metrics"}  # asked every few seconds: logged at debug level
-UNMATCHED = "unmatched"  # the label of every path that is not ours, so that labels stay few
-NO_REPLY = 499  # the client was gone, or the drain was cut short, before anything was sent
+# Asked every few seconds: logged at debug level.
+QUIET = {"/livez", "/readyz", "/metrics"}
+# The label of every path that is not ours, so that labels stay few.
+UNMATCHED = "unmatched"
+# The client was gone, or the drain was cut short, before anything was sent.
+NO_REPLY = 499
 
 
 class AccessLog:
@@ -53,8 +56,9 @@ class AccessLog:
             await self._app(scope, receive, send_with_id)
         except Exception as error:
             log.exception("unexpected error", extra={"fields": {"request_id": request_id}})
+            # Too late for another answer: the server closes the connection.
             if code != NO_REPLY:
-                raise  # too late for another answer: the server closes the connection
+                raise
             problem = problem_from(error)
             problem.request_id = request_id
             await problem.to_response()(scope, receive, send_with_id)

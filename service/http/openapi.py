@@ -18,7 +18,8 @@ trying again makes sense.
 {catalogue()}
 """
 
-_PROBLEM = {"$ref": "#/components/schemas/ProblemDetails"}  # part of every DetectResponse
+# Part of every DetectResponse.
+_PROBLEM = {"$ref": "#/components/schemas/ProblemDetails"}
 _BINARY = {"type": "string", "format": "binary"}
 _BASE64 = {
     "type": "object",

@@ -47,7 +47,8 @@ KINDS: dict[type[ServiceError], Kind] = {
     TooLarge: Kind("too-large", "Too many bytes, pixels or images", 413),
     UnsupportedMediaType: Kind("unsupported-media-type", "This kind of content is not read", 415),
     InvalidRequest: Kind("invalid-request", "A parameter or the body is not valid", 422),
-    ClientGone: Kind("client-gone", "The client closed the connection", 499),  # as nginx logs it
+    # 499 as nginx logs it.
+    ClientGone: Kind("client-gone", "The client closed the connection", 499),
     InferenceFailed: Kind("inference-failed", "The model failed on this image", 500),
     Overloaded: Kind("overloaded", "The server is full", 503),
     Unavailable: Kind("unavailable", "The server is not ready", 503),

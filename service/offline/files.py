@@ -80,7 +80,8 @@ def detect_files(
     answers: dict[Reading, FileAnswer] = {}
     for batch in batches(readable, plan.batch):
         shape = (batch[0].frame.bucket, len(batch))
-        if shape not in warmed:  # the first run of a shape is not the one to time
+        # The first run of a shape is not the one to time.
+        if shape not in warmed:
             _run(engine, batch)
             warmed.add(shape)
         answers |= {answer.reading: answer for answer in _detect(engine, batch, plan)}
