@@ -12,7 +12,7 @@ from pathlib import Path
 
 import onnx
 
-from export.graph import missing_weights, trace
+from export.graph import feed, missing_weights, trace
 from export.manifest import Judgement, Precision, Provenance, described, manifest
 from export.parity import FLOAT16, ParityError, Report, compare, require
 from export.photographs import framed
@@ -23,6 +23,7 @@ from export.runtime import onnxruntime
 from model.errors import Refused
 from model.network.detector import Detector
 from model.network.fpn import LEVELS
+from model.network.pooling import MAX_SIDE
 
 logger = logging.getLogger(__name__)
 
@@ -101,6 +102,12 @@ def require_servable(detector: Detector) -> None:
             f"an artifact holds proposals of P2..P6, but a detector of pyramid.kind {pyramid.kind!r} has those of"
             f" {len(detector.fpn.levels)} level; it can be trained and evaluated, not served"
         )
+    largest = max(max(frame) for frame in detector.config.resize.buckets)
+    if largest > MAX_SIDE:
+        raise UnfitDetector(
+            f"expected buckets of at most {MAX_SIDE} pixels a side, got one of {largest}: the graph's order of pooling"
+            " reaches no further; train with a smaller resize.max_side"
+        )
     if roi.pooling != "align":
         raise UnfitDetector(
             f"expected roi.pooling 'align', got {roi.pooling!r}: RoIPool is for training and evaluation only"
@@ -159,8 +166,7 @@ def _accurate_int8(
 ) -> tuple[onnx.ModelProto, Judgement]:
     """The int8 model with as few layers in float32 as the gate allows, or with KEPT_UNJUDGED runs if there is none."""
     feeds = [
-        {"images": images.numpy(), "sizes": sizes.numpy()}
-        for images, sizes in framed(order.calibration, detector.config.resize)
+        feed(images, sizes) for images, sizes in framed(order.calibration, detector.config.resize)
     ]
     quantizer = Quantizer(model, feeds)
     if order.evaluation is None:

@@ -27,34 +27,40 @@ from model.network.detector import Detections, Detector
 from model.network.frozen_norm import FrozenNormConv2d
 
 OPSET = 18
-op: Any = (
-    opset18  # its operators are annotated with ONNX's tensor types, which their results are not
-)
-INPUTS = ("images", "sizes")
+# its operators are annotated with ONNX's tensor types, which their results are not
+op: Any = opset18
+INPUTS = ("images", "sizes", "regions")
 OUTPUTS = Detections._fields
 
 # Any frame serves for tracing; two images, neither square nor equal, keep a 1 or an N from being taken for granted.
 TRACED_FRAME = (2 * FRAME_STRIDE, 3 * FRAME_STRIDE)
 TRACED_SIZES = ((64, 90), (50, 96))
+# Three regions of each image, so that their number is taken for neither the batch nor one.
+TRACED_REGIONS = 3
+# The largest integer of a graph: OpenVINO and TensorRT keep 64-bit integers in 32 bits.
+LARGEST = 2**31 - 1
 
 
 def trace(detector: Detector) -> onnx.ModelProto:
     """The graph of `detector`, checked by onnx.checker. The detector itself is left as it was."""
     network = _Inference(_with_plain_convolutions(detector)).eval()
     images = torch.zeros((len(TRACED_SIZES), 3, *TRACED_FRAME), dtype=torch.uint8)
+    regions = torch.tensor([[4.0, 4, 40, 30], [0, 0, 64, 50], [10, 20, 30, 44]])
+    regions = regions[:TRACED_REGIONS].expand(len(TRACED_SIZES), -1, -1).clone()
+    E = torch.export.Dim("E", min=0)
     N, H, W = (torch.export.Dim(name) for name in ("N", f"H_{FRAME_STRIDE}", f"W_{FRAME_STRIDE}"))
     with warnings.catch_warnings(), torch.no_grad():
         # the exporter's own deprecations; the result is compared with torch
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network,
-            (images, torch.tensor(TRACED_SIZES)),
+            (images, torch.tensor(TRACED_SIZES), regions),
             dynamo=True,
             verbose=False,
             opset_version=OPSET,
             input_names=list(INPUTS),
             output_names=list(OUTPUTS),
-            dynamic_shapes=({0: N, 2: FRAME_STRIDE * H, 3: FRAME_STRIDE * W}, {0: N}),
+            dynamic_shapes=({0: N, 2: FRAME_STRIDE * H, 3: FRAME_STRIDE * W}, {0: N}, {0: N, 1: E}),
             custom_translation_table={torch.ops.fpn.nms.default: _non_max_suppression},
         )
     assert program is not None
@@ -63,8 +69,25 @@ def trace(detector: Detector) -> onnx.ModelProto:
     for node in model.graph.node:  # traces of this machine's source paths
         del node.metadata_props[:]
         node.doc_string = ""
+    _hold_to_32_bits(model)
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _hold_to_32_bits(model: onnx.ModelProto) -> None:
+    """Writes the ends of slices that mean "all of it", the largest of 64 bits, as the largest of 32."""
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        if values.dtype == np.int64 and (values > LARGEST).any():
+            held = np.minimum(values, LARGEST)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(held, tensor.name))
+
+
+def feed(images: Tensor, sizes: Tensor, regions: Tensor | None = None) -> dict[str, NDArray[Any]]:
+    """The inputs of the graph by name; without `regions`, none of any image."""
+    if regions is None:
+        regions = torch.zeros((len(images), 0, 4))
+    return dict(zip(INPUTS, (images.numpy(), sizes.numpy(), regions.numpy()), strict=True))
 
 
 def missing_weights(detector: Detector, model: onnx.ModelProto) -> list[str]:
@@ -93,8 +116,8 @@ class _Inference(nn.Module):
         super().__init__()
         self.detector = detector
 
-    def forward(self, images: Tensor, sizes: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.detector.detect(images, sizes))
+    def forward(self, images: Tensor, sizes: Tensor, regions: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.detector.detect(images, sizes, regions))
 
 
 def _with_plain_convolutions(detector: Detector) -> Detector:

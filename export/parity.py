@@ -16,18 +16,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from export.graph import feed
+from export.made_pictures import made_batch
 from export.photographs import framed
 from export.runtime import onnxruntime
-from model.config.resize import Size
 from model.network.boxes import box_iou
 from model.network.detector import Detections, Detector
 
 BATCHES = (1, 2, 3, 8)
 SEED = 0
-DISCS = 60  # of a crowded picture
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class ParityError(ValueError):
 class Report:
     """What the comparison found, of matched boxes where it is about differences.
 
-    A share is 0..1, a box difference pixels of the frame; a mean is that of detections or of proposals, the larger.
+    A share is 0..1, a box difference pixels of the frame; a mean is the largest of the three kinds'.
     """
 
     images: int
@@ -72,6 +71,7 @@ class Report:
     proposals: int
     matched_detections: float
     matched_proposals: float
+    matched_regions: float
     max_box_difference: float
     max_score_difference: float
     mean_box_difference: float
@@ -87,7 +87,7 @@ class Report:
     def faults(self, tolerance: Tolerance = FLOAT32) -> list[str]:
         """What misses the gate, one line each; none when it passes."""
         asked = tolerance.min_matched
-        low = [("matched_detections", asked), ("matched_proposals", asked)]
+        low = [(f"matched_{kind}", asked) for kind in ("detections", "proposals", "regions")]
         high = [
             ("mean_score_difference", tolerance.max_mean_score_difference),
             ("mean_box_difference", tolerance.max_mean_box_difference),
@@ -131,28 +131,32 @@ def compare(
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(model), options, ["CPUExecutionProvider"])
-    detections, proposals, count = _Tally(tolerance), _Tally(tolerance), 0
+    detections, proposals, regions = (_Tally(tolerance) for _ in range(3))
+    count = 0
     for images, sizes in _inputs(detector, photographs):
+        given = _thirds(sizes)
         with torch.inference_mode():
-            expected = detector.detect(images, sizes)
-        answers = session.run(None, {"images": images.numpy(), "sizes": sizes.numpy()})
+            expected = detector.detect(images, sizes, given)
+        answers = session.run(None, feed(images, sizes, given))
         got = Detections(*(torch.from_numpy(answer) for answer in answers))
         for index in range(len(sizes)):
             count += 1
             detections.add(_detections(expected, index), _detections(got, index))
             proposals.add(_proposals(expected, index), _proposals(got, index))
-    return _report(count, detections, proposals)
+            regions.add(_regions(expected, index), _regions(got, index))
+    return _report(count, detections, proposals, regions)
 
 
-def _report(images: int, detections: "_Tally", proposals: "_Tally") -> Report:
-    boxes = [detections.box_differences, proposals.box_differences]
-    scores = [detections.score_differences, proposals.score_differences]
+def _report(images: int, detections: "_Tally", proposals: "_Tally", regions: "_Tally") -> Report:
+    boxes = [tally.box_differences for tally in (detections, proposals, regions)]
+    scores = [tally.score_differences for tally in (detections, proposals, regions)]
     return Report(
         images=images,
         detections=detections.compared // 2,
         proposals=proposals.compared // 2,
         matched_detections=detections.share(),
         matched_proposals=proposals.share(),
+        matched_regions=regions.share(),
         max_box_difference=_largest(boxes, torch.max),
         max_score_difference=_largest(scores, torch.max),
         mean_box_difference=_largest(boxes, torch.mean),
@@ -175,43 +179,6 @@ def _inputs(detector: Detector, photographs: Sequence[Path]) -> Iterator[tuple[T
     for turn, count in enumerate(BATCHES):
         yield made_batch(count, frames[turn % len(frames)], generator)
     yield from framed(photographs, detector.config.resize)
-
-
-def made_batch(count: int, frame: Size, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """An empty image, where there is more than one, and crowded ones; contents of different sizes.
-
-    Images uint8 [count, 3, H, W] and sizes int64 [count, 2], (height, width). The empty one is not of one colour: there
-    every place answers alike but for rounding, which then decides what suppresses what (of a ResNet-50's proposals on
-    black 0.76 to 0.81 matched, on all other pictures 0.999 and more).
-    """
-    images = torch.zeros((count, 3, *frame), dtype=torch.uint8)
-    sizes = []
-    for index in range(count):
-        height, width = (side - int(generator.integers(0, side // 4)) for side in frame)
-        sizes.append((height, width))
-        discs = 0 if index == 1 else DISCS
-        picture = _picture((height, width), discs, generator)
-        images[index, :, :height, :width] = torch.from_numpy(picture)
-    return images, torch.tensor(sizes)
-
-
-def _picture(size: Size, discs: int, generator: np.random.Generator) -> NDArray[np.uint8]:
-    """A picture [3, height, width] of so many shaded discs of all sizes on a slope of colour, with a sensor's noise."""
-    height, width = size
-    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-    slope = generator.uniform(0, 255, (3, 1, 1)) * (x / width) + 255 * generator.random() * (
-        y / height
-    )
-    picture = slope / 2
-    for radius in np.geomspace(min(size) / 3, 4, discs):
-        centre_y, centre_x = generator.uniform(0, height), generator.uniform(0, width)
-        stretch = generator.uniform(0.5, 2.0)
-        distance = np.hypot((y - centre_y) * stretch, x - centre_x) / radius
-        shade = generator.uniform(0, 255, (3, 1, 1)) * (1.2 - 0.6 * np.minimum(distance, 1.0))
-        picture = np.where(distance < 1, shade, picture)
-    picture += generator.normal(0, 8, picture.shape)
-    clipped: NDArray[np.uint8] = picture.clip(0, 255).astype(np.uint8)
-    return clipped
 
 
 class _Boxes(NamedTuple):
@@ -253,7 +220,7 @@ class _Tally:
 
 
 def _largest(differences: list[list[Tensor]], reduce: Callable[[Tensor], Tensor]) -> float:
-    """The larger of both kinds' reduced differences; 0 where nothing was matched."""
+    """The largest of all kinds' reduced differences; 0 where nothing was matched."""
     kinds = [torch.cat(parts) for parts in differences]
     return max((float(reduce(kind)) for kind in kinds if kind.numel()), default=0.0)
 
@@ -271,6 +238,22 @@ def _proposals(answer: Detections, index: int) -> _Boxes:
     return _Boxes(
         answer.proposal_boxes[index][real], answer.proposal_scores[index][real], levels[real]
     )
+
+
+def _regions(answer: Detections, index: int) -> _Boxes:
+    """What one image's regions hold. A region whose best two classes are nearly equal may change between them."""
+    return _Boxes(
+        answer.region_boxes[index], answer.region_scores[index], answer.region_labels[index]
+    )
+
+
+def _thirds(sizes: Tensor) -> Tensor:
+    """Regions [N, 9, 4] of contents `sizes` [N, 2]: a grid of three by three."""
+    height, width = sizes.float().unbind(1)
+    low = torch.arange(3) / 3
+    y, x = torch.meshgrid(low, low, indexing="ij")
+    corners = torch.stack([x, y, x + 1 / 3, y + 1 / 3], dim=-1).flatten(0, 1)  # (9, 4)
+    return corners * torch.stack([width, height, width, height], dim=1)[:, None]
 
 
 def _one_to_one(pairs: Tensor) -> tuple[list[int], list[int]]:

@@ -89,6 +89,9 @@ class Artifacts:
         path = self._given.get("int8", self._folder / "int8.onnx")
         if "int8" not in self._given:
             size = np.array([self._photographs.shape[2:]])
-            feeds = [{"images": image[None], "sizes": size} for image in self._photographs]
+            feeds = [
+                {"images": image[None], "sizes": size, "regions": np.zeros((1, 0, 4), np.float32)}
+                for image in self._photographs
+            ]
             onnx.save(Quantizer(onnx.load(self._float32), feeds).quantised(), path)
         return path

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from export.parity import made_batch
+from export.made_pictures import made_batch
 from model.config.detector import DetectorConfig
 from model.config.files import from_mapping
 from model.network.checkpoint import load_detector

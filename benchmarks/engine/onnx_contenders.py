@@ -70,7 +70,11 @@ class Ours(OnnxContender):
     def prepared(self, photographs: Photographs) -> Feed:
         """All of `photographs`, as one batch."""
         N, _, H, W = photographs.shape
-        return {"images": photographs, "sizes": np.array([[H, W]] * N)}
+        return {
+            "images": photographs,
+            "sizes": np.array([[H, W]] * N),
+            "regions": np.zeros((N, 0, 4), np.float32),
+        }
 
     def found(self, results: list[NDArray[Any]]) -> dict[str, list[Any]]:
         """Of the first image, without what fills the fixed count."""

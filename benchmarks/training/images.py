@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from export.parity import made_batch
+from export.made_pictures import made_batch
 from model.config.training import TrainConfig
 from model.data.coco import CocoDataset
 from model.errors import Refused

@@ -12,6 +12,7 @@ import onnx
 import torch
 from torch import Tensor
 
+from export.graph import feed
 from export.precision.ranges import quiet_session
 from export.runtime import onnxruntime
 from model.config.detector import DetectorConfig
@@ -63,7 +64,7 @@ class GraphDetector:
 
     def detect(self, images: Tensor, sizes: Tensor) -> Detections:
         """What the graph finds, as `Detector.detect`."""
-        answers = self.session.run(None, {"images": images.numpy(), "sizes": sizes.numpy()})
+        answers = self.session.run(None, feed(images, sizes))
         return Detections(*(torch.from_numpy(answer) for answer in answers))
 
 

@@ -7,7 +7,7 @@ compete; the best D that survive are the detections.
 Legend
     N   images      R   proposals an image      C   foreground classes
     T   candidate (proposal, class) pairs that enter the suppression
-    D   detections an image
+    D   detections an image         E   regions of the caller's own an image
 """
 
 import math
@@ -33,6 +33,17 @@ class FinalBoxes(NamedTuple):
     labels: Tensor
     sources: Tensor
     counts: Tensor
+
+
+class RefinedRegions(NamedTuple):
+    """What given regions hold, in their order; all zero where a region is none.
+
+    boxes [N, E, 4] float32 xyxy pixels of the frame; scores [N, E] float32; labels [N, E] int64, 0-based.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
 
 
 def class_probs(logits: Tensor, valid: Tensor) -> Tensor:
@@ -66,6 +77,21 @@ def best_detections(
     apart = boxes + _class_offsets(labels, boxes, num_classes)
     valid = valid & nms_keep(apart, scores, config.nms_iou)
     return _first(boxes, scores, labels, sources, valid, min(config.max_detections, candidates))
+
+
+def refined_regions(
+    regions: Tensor, probs: Tensor, deltas: Tensor, sizes: Tensor, config: RoiConfig
+) -> RefinedRegions:
+    """The best class of each of `regions` [N, E, 4], and the region as that class refines it.
+
+    Nothing is suppressed and no threshold applies. `probs` [N, E, C] are zero where a region is none; the rest is as in
+    `best_detections`.
+    """
+    scores, labels = probs.max(dim=-1)
+    chosen = deltas.gather(2, labels[..., None, None].expand(-1, -1, 1, 4))[:, :, 0]
+    boxes = clip_boxes(decode_boxes(regions, chosen, config.box_weights), sizes)
+    real = scores > 0
+    return RefinedRegions(boxes * real[..., None], scores, labels * real)
 
 
 def _class_offsets(labels: Tensor, boxes: Tensor, num_classes: int) -> Tensor:

@@ -18,12 +18,14 @@ from torch import Tensor, nn
 from model.config.detector import DetectorConfig
 from model.network.anchors import AnchorGrid, cell_anchors, sizes_by_level
 from model.network.backbone import build_backbone
-from model.network.detections import FinalBoxes, best_detections, class_probs
+from model.network.boxes import at_least
+from model.network.detections import FinalBoxes, best_detections, class_probs, refined_regions
 from model.network.pooling import POOLED_LEVELS, Regions, assign_levels, pool_in_reading_order
 from model.network.proposals import (
     LevelProposals,
     Proposals,
     best_of_all_levels,
+    places_by_level,
     propose,
     used_by_level,
 )
@@ -35,8 +37,10 @@ from model.network.rpn import LevelPredictions, RpnHead
 class Detections(NamedTuple):
     """The artifact's outputs (docs/architecture.md), in its order.
 
-    boxes [N, D, 4] float32, scores [N, D] float32, labels, levels [N, D] int64, counts [N] int64, proposal_boxes
-    [N, L, K, 4] float32, proposal_scores [N, L, K] float32, proposal_counts [N, L] int64.
+    boxes [N, D, 4] float32, scores [N, D] float32, labels, levels [N, D] int64, counts [N] int64; proposals [N, D, 2]
+    int64, (level's place, index in it) of the proposal behind each detection; proposal_boxes [N, L, K, 4] float32,
+    proposal_scores [N, L, K] float32, proposal_counts [N, L] int64; of the caller's regions region_boxes [N, E, 4]
+    float32, region_scores [N, E] float32, region_labels, region_levels [N, E] int64.
     """
 
     boxes: Tensor
@@ -44,9 +48,14 @@ class Detections(NamedTuple):
     labels: Tensor
     levels: Tensor
     counts: Tensor
+    proposals: Tensor
     proposal_boxes: Tensor
     proposal_scores: Tensor
     proposal_counts: Tensor
+    region_boxes: Tensor
+    region_scores: Tensor
+    region_labels: Tensor
+    region_levels: Tensor
 
 
 class Detector(nn.Module):
@@ -150,52 +159,69 @@ class Detector(nn.Module):
     def propose(self, images: Tensor, sizes: Tensor) -> LevelProposals:
         """The proposals, by level, that `detect` would feed to the second stage, which does not run."""
         pyramid, predictions = self(self.normalise(images, sizes))
-        return used_by_level(*self._proposals(pyramid, predictions, sizes))
+        return self._by_level(self._proposals(pyramid, predictions, sizes))
 
     def detect_among(
         self, images: Tensor, sizes: Tensor, boxes: Tensor, valid: Tensor
     ) -> FinalBoxes:
         """Detections made of given proposals `boxes` [N, R, 4], of which the `valid` [N, R] are real."""
         pyramid = self.features(self.normalise(images, sizes))
-        return self._detections(pyramid, boxes, self.levels_of(boxes), valid, sizes)
+        probs, deltas = self._class_probs(pyramid, boxes, self.levels_of(boxes), valid)
+        return best_detections(boxes, probs, deltas, sizes, self.config.roi)
 
-    def detect(self, images: Tensor, sizes: Tensor) -> Detections:
-        """Detections and proposals of a batch, in pixels of the frame.
+    def detect(self, images: Tensor, sizes: Tensor, regions: Tensor | None = None) -> Detections:
+        """Detections and proposals of a batch, and what the caller's own regions hold, in pixels of the frame.
 
         Args:
             images: uint8 [N, 3, H, W] RGB, content top-left; H and W multiples of `FRAME_STRIDE`.
             sizes: int64 [N, 2], (height, width) of each content.
+            regions: float32 [N, E, 4] xyxy, E = 0 allowed; a box without area is none. They change no detection.
         """
+        if regions is None:
+            regions = self.mean.new_zeros((images.shape[0], 0, 4))
         pyramid, predictions = self(self.normalise(images, sizes))
-        by_level, proposals = self._proposals(pyramid, predictions, sizes)
-        levels = self.levels_of(proposals.boxes)
-        final = self._detections(pyramid, proposals.boxes, levels, proposals.valid, sizes)
+        proposals = self._proposals(pyramid, predictions, sizes)
+        R = proposals.boxes.shape[1]
+        boxes = torch.cat([proposals.boxes, regions], dim=1)  # (N, R + E, 4)
+        valid = torch.cat([proposals.valid, at_least(regions, self.config.roi.min_size)], dim=1)
+        levels = self.levels_of(boxes)
+        probs, deltas = self._class_probs(pyramid, boxes, levels, valid)
+        roi = self.config.roi
+        final = best_detections(proposals.boxes, probs[:, :R], deltas[:, :R], sizes, roi)
+        refined = refined_regions(regions, probs[:, R:], deltas[:, R:], sizes, roi)
+        real = (final.scores > 0).to(torch.int64)
+        places = self._places(proposals).gather(1, final.sources[..., None].expand(-1, -1, 2))
         return Detections(
             *final[:3],
-            levels.gather(1, final.sources) * (final.scores > 0),
+            levels[:, :R].gather(1, final.sources) * real,
             final.counts,
-            *_reported(used_by_level(by_level, proposals)),
+            places * real[..., None],
+            *_reported(self._by_level(proposals)),
+            *refined,
+            levels[:, R:] * (refined.scores > 0),
         )
 
     def _proposals(
         self, pyramid: tuple[Tensor, ...], predictions: list[LevelPredictions], sizes: Tensor
-    ) -> tuple[LevelProposals, Proposals]:
-        """What inference proposes on each level, and the best of them all."""
+    ) -> Proposals:
+        """The best proposals of all levels."""
         rpn = self.config.rpn
         by_level = propose(predictions, self.anchors(pyramid), sizes, rpn, rpn.pre_nms_test)
-        return by_level, best_of_all_levels(by_level, rpn.post_nms_test)
+        return best_of_all_levels(by_level, rpn.post_nms_test)
 
-    def _detections(
-        self,
-        pyramid: tuple[Tensor, ...],
-        boxes: Tensor,
-        levels: Tensor,
-        valid: Tensor,
-        sizes: Tensor,
-    ) -> FinalBoxes:
-        """What the second stage makes of proposals `boxes` [N, R, 4], of which the `valid` [N, R] are real.
+    def _places(self, proposals: Proposals) -> Tensor:
+        """Where each of `proposals` stands in `_by_level`: int64 [N, R, 2], level and rank in it."""
+        return places_by_level(proposals, len(self.fpn.levels), self.config.rpn.pre_nms_test)
 
-        They are pooled from `levels` [N, R].
+    def _by_level(self, proposals: Proposals) -> LevelProposals:
+        return used_by_level(proposals, len(self.fpn.levels), self.config.rpn.pre_nms_test)
+
+    def _class_probs(
+        self, pyramid: tuple[Tensor, ...], boxes: Tensor, levels: Tensor, valid: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """What the second stage says of `boxes` [N, R, 4], pooled from `levels` [N, R]: probabilities and deltas.
+
+        [N, R, C], zero where a box is not `valid` [N, R], and [N, R, C, 4].
         """
         N, R, _ = boxes.shape
         owner = torch.arange(N, device=boxes.device)[:, None].expand(N, R).flatten()
@@ -203,8 +229,7 @@ class Detector(nn.Module):
         regions = Regions(boxes.flatten(0, 1), owner, levels.flatten())
         logits, deltas = self.classify(pyramid, regions)
         probs = class_probs(torch.unflatten(logits, 0, (N, R)), valid)
-        by_image = torch.unflatten(deltas, 0, (N, R))  # (N*R, C, 4) -> (N, R, C, 4)
-        return best_detections(boxes, probs, by_image, sizes, self.config.roi)
+        return probs, torch.unflatten(deltas, 0, (N, R))  # (N*R, C, 4) -> (N, R, C, 4)
 
 
 def _by_channel(values: tuple[float, float, float]) -> Tensor:

@@ -25,12 +25,16 @@ POOLED_LEVELS = (2, 3, 4, 5)
 LEVEL_EPSILON = 1e-6
 
 
-# Rows of a map that are pooled together, of 8, 16, 32, 64 (all alike within 10 %) measured best; and what no frame's
-# side and no batch reaches, for the parts of a sorting key.
+# Rows of a map that are pooled together: of 8, 16, 32, 64 (all alike within 10 %) measured best.
 BAND_CELLS = 16
 
 
-MAX_SIDE, MAX_IMAGES = 2**16, 2**12
+# The parts of the sorting key: a level's place among four, an image, a band of rows, a column. Together they stay below
+# 2^30, for OpenVINO and TensorRT keep 64-bit integers in 32 bits. So frames have at most MAX_SIDE pixels a side and
+# batches MAX_IMAGES images: an artifact says so, and its server refuses others.
+MAX_SIDE, MAX_IMAGES = 2**12, 2**11
+_COLUMNS = MAX_SIDE // 2 ** POOLED_LEVELS[0]
+_BANDS = _COLUMNS // BAND_CELLS
 
 
 class Regions(NamedTuple):
@@ -87,24 +91,22 @@ def pool_in_reading_order(
     Row i belongs to box `order[i]`. The features are the largest tensor of the second stage: who needs the boxes' own
     order puts what is made of the features back, not the features.
     """
+    owners = regions.images.to(regions.boxes.dtype)[:, None]
+    rows = torch.cat([owners, regions.boxes], dim=1)  # (M, 5)
     order = reading_order(regions)
     assigned = regions.levels[order]
-    owners = regions.images.to(regions.boxes.dtype)[:, None]
-    rows = torch.cat([owners, regions.boxes], dim=1)[order]  # (M, 5)
+    by_level = [order[torch.nonzero(assigned == level).squeeze(1)] for level in levels]
     pooled = torch.cat(
         [
-            _pool_level(
-                features.float(),
-                rows[torch.nonzero(assigned == level).squeeze(1)],
-                2**level,
-                config,
-            )
-            for level, features in zip(levels, pyramid, strict=False)
+            _pool_level(features.float(), rows[places], 2**level, config)
+            for level, features, places in zip(levels, pyramid, by_level, strict=False)
         ]
     )
+    gathered = torch.cat(by_level)
     # each box has one level; a tracer cannot know
     torch._check(pooled.shape[0] == rows.shape[0])
-    return pooled, order
+    torch._check(gathered.shape[0] == rows.shape[0])
+    return pooled, gathered
 
 
 def reading_order(regions: Regions) -> Tensor:
@@ -113,12 +115,20 @@ def reading_order(regions: Regions) -> Tensor:
     Neighbours then find their samples in the cache: RoIAlign of 1,000 proposals takes half the time that it takes in
     the order of their scores (docs/decisions/0004-pooling-and-suppression.md).
     """
-    boxes, images, assigned = regions
-    centre_x, centre_y = (boxes[:, :2] + boxes[:, 2:]).mul(0.5).clamp(0, MAX_SIDE - 1).unbind(1)
-    band = torch.div(centre_y, BAND_CELLS * 2.0**assigned, rounding_mode="floor").to(torch.int64)
-    place = band * MAX_SIDE + centre_x.to(torch.int64)
     # argsort of integers: in float32 the parts of the key would not all be kept
-    return torch.argsort((assigned * MAX_IMAGES + images) * MAX_SIDE**2 + place)
+    return torch.argsort(sorting_key(regions))
+
+
+def sorting_key(regions: Regions) -> Tensor:
+    """What `reading_order` sorts by: int64 [M], from 0 to below 2^30 for frames and batches within the limits."""
+    boxes, images, assigned = regions
+    stride = torch.pow(2.0, assigned)[:, None]
+    x, y = torch.floor((boxes[:, :2] + boxes[:, 2:]) * 0.5 / stride).unbind(1)
+    column = x.clamp(0, _COLUMNS - 1).to(torch.int64)
+    band = torch.floor(y / BAND_CELLS).clamp(0, _BANDS - 1).to(torch.int64)
+    place = assigned - POOLED_LEVELS[0]
+    key: Tensor = ((place * MAX_IMAGES + images) * _BANDS + band) * _COLUMNS + column
+    return key
 
 
 def _pool_level(features: Tensor, regions: Tensor, stride: int, config: RoiConfig) -> Tensor:

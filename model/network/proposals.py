@@ -99,15 +99,39 @@ def best_of_all_levels(proposals: LevelProposals, count: int) -> Proposals:
     return Proposals(boxes, logits, logits > NOTHING, order)
 
 
-def used_by_level(proposals: LevelProposals, used: Proposals) -> LevelProposals:
-    """Each level's share of `used`, best first: boxes [N, L, K', 4] and so on, with K' = min(K, R)."""
-    chosen = torch.zeros_like(proposals.valid).flatten(1).scatter(1, used.order, used.valid)
-    logits = proposals.logits.masked_fill(~chosen.reshape(proposals.valid.shape), NOTHING)
-    count = min(logits.shape[-1], used.logits.shape[-1])
-    logits, order = logits.topk(count, dim=-1)
-    valid = logits > NOTHING
-    boxes = proposals.boxes.gather(2, order[..., None].expand(-1, -1, -1, 4))
-    return LevelProposals(boxes.masked_fill(~valid[..., None], 0.0), logits, valid)
+def places_by_level(used: Proposals, levels: int, candidates: int) -> Tensor:
+    """Where each of `used` stands in its level: int64 [N, R, 2], the level's place among L and the rank among its own.
+
+    Args:
+        used: best first.
+        levels: L.
+        candidates: K, of a level.
+    """
+    level = torch.div(used.order, candidates, rounding_mode="floor")
+    of_level = level[..., None] == torch.arange(levels, device=level.device)  # (N, R, L)
+    counted = (of_level & used.valid[..., None]).to(torch.int64).cumsum(dim=1)
+    rank = counted.gather(2, level[..., None])[..., 0] - 1
+    return torch.stack([level, rank.clamp(min=0)], dim=-1)
+
+
+def used_by_level(used: Proposals, levels: int, candidates: int) -> LevelProposals:
+    """Each level's share of `used`, best first: boxes [N, L, K', 4] and so on, with K' = min(K, R).
+
+    Proposal r of `used` stands where `places_by_level` of the same arguments says.
+    """
+    N, R = used.logits.shape
+    count = min(candidates, R)
+    level, rank = places_by_level(used, levels, candidates).unbind(-1)
+    # what is not real goes to a place past the last, which is cut off
+    slot = torch.where(used.valid, level * count + rank, levels * count)  # (N, R)
+    logits = used.logits.new_full((N, levels * count + 1), NOTHING).scatter(1, slot, used.logits)
+    boxes = used.boxes.new_zeros((N, levels * count + 1, 4))
+    boxes = boxes.scatter(1, slot[..., None].expand(-1, -1, 4), used.boxes)
+    # (N, L*K' + 1) -> (N, L, K')
+    logits = torch.unflatten(logits[:, :-1], 1, (levels, count))
+    return LevelProposals(
+        torch.unflatten(boxes[:, :-1], 1, (levels, count)), logits, logits > NOTHING
+    )
 
 
 def _candidates(level: LevelPredictions, anchors: int, count: int) -> _Candidates:

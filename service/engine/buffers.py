@@ -25,6 +25,8 @@ Size = tuple[int, int]
 Block = NDArray[np.uint8]
 Frames = Sequence[Block] | Block
 Sizes = Sequence[Size] | NDArray[np.int64]
+# float32 [E, 4] of each image, xyxy pixels of the frame
+Regions = Sequence[NDArray[np.float32]]
 
 
 class Binding:
@@ -38,16 +40,32 @@ class Binding:
         self._io = session.io_binding()
         self._io.bind_cpu_input("images", self._pixels)
         self._io.bind_cpu_input("sizes", self._sizes)
-        for name in OUTPUTS:
-            self._io.bind_output(name, "cpu")
+        self._regions = self._bound_regions(0)
 
-    def run(self, frames: Frames, sizes: Sizes) -> Outputs:
-        """The outputs for N frames uint8 [3, H, W] and their content; nobody writes to them later."""
+    def run(self, frames: Frames, sizes: Sizes, regions: Regions = ()) -> Outputs:
+        """The outputs for N frames uint8 [3, H, W] and their content; nobody writes to them later.
+
+        `regions` are those of each frame, or nothing where no frame has any; E is the most that one has.
+        """
+        most = max(map(len, regions), default=0)
+        if most != self._regions.shape[1]:
+            self._regions = self._bound_regions(most)
+        self._regions[:] = 0
+        for index, boxes in enumerate(regions):
+            self._regions[index, : len(boxes)] = boxes
         for index, frame in enumerate(frames):
             self._pixels[index] = frame
         self._sizes[:] = sizes
         self._session.run_with_iobinding(self._io)
         return Outputs(*self._io.copy_outputs_to_cpu())
+
+    def _bound_regions(self, most: int) -> NDArray[np.float32]:
+        """Float32 [N, E, 4], which the session reads where it is, for E = `most`; outputs are bound anew for that E."""
+        regions = np.zeros((len(self._pixels), most, 4), np.float32)
+        self._io.bind_cpu_input("regions", regions)
+        for name in OUTPUTS:
+            self._io.bind_output(name, "cpu")
+        return regions
 
 
 class Buffers:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from service.artifact.manifest import Manifest, read_manifest
 from service.artifact.tensors import INPUTS, OUTPUTS, Outputs
-from service.engine.buffers import Buffers, Frames, Sizes, cuda_runtime, page_lock
+from service.engine.buffers import Buffers, Frames, Regions, Sizes, cuda_runtime, page_lock
 from service.engine.placement import Placement, check_placement, read_placement
 from service.engine.providers import CPU, DEVICES, Device, GpuOptions
 from service.engine.runtime import ort
@@ -61,13 +61,13 @@ class Engine:
         """The device that the model runs on: cpu, cuda or tensorrt."""
         return DEVICES[self.provider]
 
-    def run(self, frames: Frames, sizes: Sizes) -> Outputs:
+    def run(self, frames: Frames, sizes: Sizes, regions: Regions = ()) -> Outputs:
         """The outputs for N frames uint8 [3, H, W] of one size; `sizes`: (height, width) of each content.
 
         The frames are copied once, into the memory that the session reads.
         """
         _, height, width = frames[0].shape
-        return self._buffers.binding(len(frames), (height, width)).run(frames, sizes)
+        return self._buffers.binding(len(frames), (height, width)).run(frames, sizes, regions)
 
 
 def _page_lock_of(provider: str) -> Callable[[NDArray[np.uint8]], object] | None:

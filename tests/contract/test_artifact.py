@@ -82,7 +82,7 @@ def test_a_batch_gives_each_image_the_answer_that_it_gets_alone(
 
 def assert_same(left: Outputs, right: Outputs) -> None:
     """Equal in count, class, level and order; numbers equal but for the order of float32 sums."""
-    for name in ("counts", "labels", "levels", "proposal_counts"):
+    for name in ("counts", "labels", "levels", "proposals", "proposal_counts"):
         assert np.array_equal(getattr(left, name), getattr(right, name)), name
     for name in ("boxes", "scores", "proposal_boxes", "proposal_scores"):
         assert np.allclose(getattr(left, name), getattr(right, name), atol=1e-3), name
@@ -100,3 +100,15 @@ def test_a_photograph_gets_the_same_detections_from_torch_and_from_the_service(
     ratio_y, ratio_x = content[0] / original[0], content[1] / original[1]
     boxes = expected.boxes[0].numpy() / np.array([ratio_x, ratio_y, ratio_x, ratio_y])
     assert np.allclose(to_image(got.boxes, frame), boxes, atol=1e-2)
+
+
+def test_an_images_regions_do_not_depend_on_how_many_its_neighbours_have(engine: Engine) -> None:
+    images, sizes = noise(2, (64, 96)).numpy(), np.array([[64, 96], [50, 80]])
+    regions = [np.array([[4, 4, 40, 30]], np.float32), np.zeros((0, 4), np.float32)]
+    more = [regions[0], np.array([[0, 0, 60, 40], [9, 3, 30, 40], [1, 1, 5, 50]], np.float32)]
+    alone, beside = engine.run(images, sizes, regions), engine.run(images, sizes, more)
+    assert alone.region_boxes.shape == (2, 1, 4)
+    assert beside.region_boxes.shape == (2, 3, 4)
+    np.testing.assert_allclose(beside.region_boxes[0, :1], alone.region_boxes[0], atol=1e-3)
+    assert not beside.region_scores[0, 1:].any()
+    assert_same(beside[1], engine.run(images[1:], sizes[1:])[0])

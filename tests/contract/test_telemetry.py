@@ -100,7 +100,7 @@ def test_a_user_who_sets_the_variable_to_0_is_not_followed_either(
 
 @pytest.mark.skipif(find_spec("openvino") is None, reason="needs the bench extra")
 def test_the_benchmark_of_openvino_leaves_no_file(home: Path, environment: dict[str, str]) -> None:
-    run(environment, "-c", "import benchmarks.openvino_contenders")
+    run(environment, "-c", "import benchmarks.engine.openvino_contenders")
     assert files(home) == []
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from export.artifact import finish_artifact
+from export.graph import feed
 from export.manifest import Provenance
 from export.parity import ParityError
 from export.runtime import onnxruntime
@@ -50,9 +51,7 @@ def test_the_graph_serves_any_batch_and_frame(
     session = onnxruntime.InferenceSession(str(artifact), providers=["CPUExecutionProvider"])
     images = noise(count, frame, seed=count)
     sizes = torch.tensor([[frame[0] - 3 * i, frame[1] - i] for i in range(count)])
-    scores, counts = session.run(
-        ["scores", "counts"], {"images": images.numpy(), "sizes": sizes.numpy()}
-    )
+    scores, counts = session.run(["scores", "counts"], feed(images, sizes))
     with torch.inference_mode():
         expected = detector.detect(images, sizes)
     for row, (got, wanted) in enumerate(zip(counts, expected.counts.tolist(), strict=True)):

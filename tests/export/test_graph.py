@@ -36,14 +36,20 @@ def test_inputs_and_outputs_are_the_contracts_with_any_batch_height_and_width(
     assert elements == {
         "images": (uint8, ["N", 3, height, width]),
         "sizes": (int64, ["N", 2]),
+        "regions": (float32, ["N", "E", 4]),
         "boxes": (float32, ["N", 30, 4]),
         "scores": (float32, ["N", 30]),
         "labels": (int64, ["N", 30]),
         "levels": (int64, ["N", 30]),
         "counts": (int64, ["N"]),
+        "proposals": (int64, ["N", 30, 2]),
         "proposal_boxes": (float32, ["N", 5, 40, 4]),
         "proposal_scores": (float32, ["N", 5, 40]),
         "proposal_counts": (int64, ["N", 5]),
+        "region_boxes": (float32, ["N", "E", 4]),
+        "region_scores": (float32, ["N", "E"]),
+        "region_labels": (int64, ["N", "E"]),
+        "region_levels": (int64, ["N", "E"]),
     }
 
 

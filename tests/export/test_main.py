@@ -72,7 +72,14 @@ def test_an_empty_folder_of_photographs_is_refused(
 
 @pytest.mark.parametrize(
     ("change", "setting"),
-    [({"pyramid": {"kind": "finest"}}, "pyramid.kind"), ({"roi": {"pooling": "pool"}}, "RoIPool")],
+    [
+        ({"pyramid": {"kind": "finest"}}, "pyramid.kind"),
+        ({"roi": {"pooling": "pool"}}, "RoIPool"),
+        (
+            {"resize": {"short_side": 64, "max_side": 4097}},
+            "at most 4096 pixels a side, got one of",
+        ),
+    ],
 )
 def test_a_detector_that_the_artifact_has_no_place_for_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, object], setting: str

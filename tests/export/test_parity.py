@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from export.graph import missing_weights
-from export.parity import ParityError, compare, made_batch, require
+from export.made_pictures import made_batch
+from export.parity import ParityError, compare, require
 from model.network.detector import Detector
 from tests.detectors import noise
 

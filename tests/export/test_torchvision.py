@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from export.graph import trace
+from export.graph import feed, trace
 from export.runtime import onnxruntime
 from model.importers.torchvision import import_torchvision
 from model.network.detector import Detections
@@ -33,9 +33,7 @@ def test_the_artifact_gives_torchvisions_answers(
 ) -> None:
     image = photograph(name, size)
     expected = torchvision_answers(torchvision_detector(), image)
-    answers = session.run(
-        None, {"images": image[None].numpy(), "sizes": torch.tensor([size]).numpy()}
-    )
+    answers = session.run(None, feed(image[None], torch.tensor([size])))
     got = Detections(*(torch.from_numpy(answer) for answer in answers))
     assert len(set(expected.detections.labels.tolist())) > 10
     assert got.proposal_counts[0, -1] > 30  # of P6, whose anchors stand 61 and 64 apart

@@ -48,4 +48,7 @@ class ColourDetector:
                     level = {RED: 0, GREEN: 3}[label]
                     proposals[n, level, 0], proposal_counts[n, level] = corners.float(), 1
         found = (boxes, scores, labels.long(), labels.long(), counts)
-        return Detections(*found, proposals, torch.ones(N, 5, 2), proposal_counts.long())
+        places, none = torch.zeros(N, 4, 2, dtype=torch.int64), torch.zeros(N, 0)
+        regions = (torch.zeros(N, 0, 4), none, none.long(), none.long())
+        proposed = (proposals, torch.ones(N, 5, 2), proposal_counts.long())
+        return Detections(*found, places, *proposed, *regions)

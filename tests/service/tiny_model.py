@@ -5,6 +5,8 @@ Per image, from its content (h, w) and its top-left pixel (red, green, blue):
     detection 0    box (w/4, h/2, 3w/4, h), score red/255, class green // 86, level P3
     detection 1    box (0, 0, w, h), score red/510, class 0, level P5
     proposals      3, 2, 1, 0 and 3 of P2..P6: box (0, 0, w, h) * (1, 1/2, 1/4), score red/255 * (1, 1/2, 1/4)
+    regions        as they are, score red/255, class green // 86, level P4; behind detection 0 is proposal 1 of P3,
+                   behind detection 1 proposal 2 of P6
     blue is 13     the run fails, as it would on an image that the model cannot take
     blue is 14     the run does not end, as it would on a device that hangs
 """
@@ -18,9 +20,11 @@ import onnx.parser
 
 GRAPH = """
 <ir_version: 9, opset_import: ["" : 18]>
-tiny (uint8[N, 3, H, W] images, int64[N, 2] sizes) => (
+tiny (uint8[N, 3, H, W] images, int64[N, 2] sizes, float[N, E, 4] regions) => (
     float[N, 4, 4] boxes, float[N, 4] scores, int64[N, 4] labels, int64[N, 4] levels, int64[N] counts,
-    float[N, 5, 3, 4] proposal_boxes, float[N, 5, 3] proposal_scores, int64[N, 5] proposal_counts
+    int64[N, 4, 2] proposals,
+    float[N, 5, 3, 4] proposal_boxes, float[N, 5, 3] proposal_scores, int64[N, 5] proposal_counts,
+    float[N, E, 4] region_boxes, float[N, E] region_scores, int64[N, E] region_labels, int64[N, E] region_levels
 ) <
     int64[4] whwh = {1, 0, 1, 0}, int64[1] zero = {0}, int64[1] one = {1}, int64[1] two = {2},
     int64[1] thirteen = {13}, int64[1] fourteen = {14}, int64 ages = {1000000000000000},
@@ -32,6 +36,7 @@ tiny (uint8[N, 3, H, W] images, int64[N, 2] sizes) => (
     int64[1, 4] label_parts = {1, 0, 0, 0}, int64[1, 4] level_parts = {3, 5, 0, 0},
     float[1, 5, 3, 4] proposal_parts = {PROPOSAL_PARTS},
     float[1, 5, 3] proposal_score_parts = {PROPOSAL_SCORE_PARTS},
+    int64[1, 4, 2] place_parts = {1, 1, 4, 2, 0, 0, 0, 0}, int64[1] four = {4},
     int64[1, 5] proposal_count_parts = {3, 2, 1, 0, 3}
 > {
     corner = Slice (images, start, end, axes_2_3)
@@ -72,6 +77,15 @@ tiny (uint8[N, 3, H, W] images, int64[N, 2] sizes) => (
     score_3 = Unsqueeze (score, one)
     proposal_scores = Mul (score_3, proposal_score_parts)
     proposal_counts = Add (zeros, proposal_count_parts)
+    zeros_3 = Unsqueeze (zeros, one)
+    proposals = Add (zeros_3, place_parts)
+    region_boxes = Identity (regions)
+    region_nothings = Mul (regions, nothing)
+    region_zeros = ReduceSum <keepdims = 0> (region_nothings, two)
+    region_scores = Add (region_zeros, score)
+    region_zeros_64 = Cast <to = 7> (region_zeros)
+    region_labels = Add (region_zeros_64, label)
+    region_levels = Add (region_zeros_64, four)
 }
 """
 

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
+import torch
 
+from export.graph import feed
 from export.precision.network import Network
 from export.precision.quantise import RUN, Quantizer
 from export.precision.ranges import Feed
@@ -19,10 +20,7 @@ def quantizer(graph: onnx.ModelProto) -> Quantizer:
 
 
 def feeds() -> list[Feed]:
-    return [
-        {"images": noise(1, (64, 96), seed).numpy(), "sizes": np.array([[64, 96]])}
-        for seed in range(4)
-    ]
+    return [feed(noise(1, (64, 96), seed), torch.tensor([[64, 96]])) for seed in range(4)]
 
 
 def test_int8_quantises_every_layer_but_those_that_are_kept(quantizer: Quantizer) -> None:

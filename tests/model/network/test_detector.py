@@ -7,6 +7,7 @@ from torch import Tensor
 
 from model.config.detector import DetectorConfig, PixelConfig
 from model.config.files import from_mapping
+from model.network.boxes import box_iou
 from model.network.detector import Detections, Detector
 from model.network.pooling import assign_levels
 from tests.detectors import CLASS_NAMES, noise, small_detector, with_config
@@ -58,9 +59,14 @@ def test_outputs_have_the_shapes_and_types_of_the_artifact(found: Detections) ->
         "labels": ((3, D), torch.int64),
         "levels": ((3, D), torch.int64),
         "counts": ((3,), torch.int64),
+        "proposals": ((3, D, 2), torch.int64),
         "proposal_boxes": ((3, L, K, 4), torch.float32),
         "proposal_scores": ((3, L, K), torch.float32),
         "proposal_counts": ((3, L), torch.int64),
+        "region_boxes": ((3, 0, 4), torch.float32),
+        "region_scores": ((3, 0), torch.float32),
+        "region_labels": ((3, 0), torch.int64),
+        "region_levels": ((3, 0), torch.int64),
     }
     got = {name: (tuple(each.shape), each.dtype) for name, each in found._asdict().items()}
     assert got == expected
@@ -81,6 +87,17 @@ def test_counts_say_what_is_real_and_the_rest_is_zero(found: Detections) -> None
             assert (found.proposal_scores[n, level, :proposals] > 0).all()
             assert not found.proposal_scores[n, level, proposals:].any()
             assert not found.proposal_boxes[n, level, proposals:].any()
+
+
+def test_behind_a_detection_stands_a_proposal_that_is_real_and_overlaps_it(
+    found: Detections,
+) -> None:
+    for n in range(3):
+        for place in range(int(found.counts[n])):
+            level, index = found.proposals[n, place]
+            assert index < found.proposal_counts[n, level]
+            proposal = found.proposal_boxes[n, level, index]
+            assert box_iou(proposal[None], found.boxes[n, place, None]) > 0.1
 
 
 def test_the_best_come_first(found: Detections) -> None:
@@ -261,3 +278,40 @@ def test_detections_among_the_detectors_own_proposals_are_its_own(
         among = variant.detect_among(images, SIZES, boxes, valid)
     assert torch.equal(among.counts, found.counts)
     torch.testing.assert_close(among.scores, found.scores)
+
+
+def test_regions_of_ones_own_change_no_detection(
+    detector: Detector, images: Tensor, found: Detections
+) -> None:
+    regions = torch.tensor([[4.0, 4, 40, 30], [0, 0, 64, 50], [10, 20, 12, 44]]).repeat(3, 1, 1)
+    with torch.inference_mode():
+        beside = detector.detect(images, SIZES, regions)
+    for name in ("boxes", "scores", "labels", "levels", "counts", "proposals", "proposal_boxes"):
+        torch.testing.assert_close(
+            getattr(beside, name), getattr(found, name), atol=2e-3, rtol=1e-4
+        )
+    assert (beside.region_scores > 0).all()
+
+
+def test_a_region_where_a_detections_proposal_stands_is_refined_to_that_detection(
+    detector: Detector, images: Tensor, found: Detections
+) -> None:
+    level, index = found.proposals[:, 0].unbind(-1)
+    n = torch.arange(3)
+    regions = found.proposal_boxes[n, level, index][:, None]
+    with torch.inference_mode():
+        beside = detector.detect(images, SIZES, regions)
+    # its best class, as the first detection is the best of all
+    assert torch.equal(beside.region_labels[:, 0], found.labels[:, 0])
+    torch.testing.assert_close(beside.region_boxes[:, 0], found.boxes[:, 0], atol=2e-3, rtol=1e-4)
+    torch.testing.assert_close(beside.region_scores[:, 0], found.scores[:, 0], atol=1e-4, rtol=0)
+    assert torch.equal(beside.region_levels[:, 0], found.levels[:, 0])
+
+
+def test_a_region_without_area_is_none(detector: Detector, images: Tensor) -> None:
+    regions = torch.tensor([[0.0, 0, 0, 0], [5, 5, 30, 30], [9, 9, 9, 40]]).repeat(3, 1, 1)
+    with torch.inference_mode():
+        got = detector.detect(images, SIZES, regions)
+    assert (got.region_scores > 0).tolist() == [[False, True, False]] * 3
+    for values in (got.region_boxes, got.region_labels, got.region_levels):
+        assert not values[:, [0, 2]].any()

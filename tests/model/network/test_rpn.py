@@ -11,6 +11,7 @@ from model.network.proposals import (
     NOTHING,
     LevelProposals,
     best_of_all_levels,
+    places_by_level,
     propose,
     used_by_level,
 )
@@ -203,12 +204,22 @@ def test_asking_for_more_proposals_than_there_are_gives_them_all(count: int) -> 
 
 
 def test_the_used_proposals_of_a_level_are_exactly_its_share() -> None:
-    used = used_by_level(by_hand(), best_of_all_levels(by_hand(), 4))
+    used = used_by_level(best_of_all_levels(by_hand(), 4), 2, 3)
     assert used.logits.tolist() == [[[5, NOTHING, NOTHING], [4, 3, 2]]]
     assert used.valid.tolist() == [[[True, False, False], [True] * 3]]
     assert used.boxes[0, :, :, 0].tolist() == [[0, 0, 0], [12, 16, 20]]
-    fewer = used_by_level(by_hand(), best_of_all_levels(by_hand(), 2))
+    fewer = used_by_level(best_of_all_levels(by_hand(), 2), 2, 3)
     assert fewer.logits.tolist() == [[[5, NOTHING], [4, NOTHING]]]
+
+
+def test_a_proposals_place_is_where_its_level_reports_it() -> None:
+    best = best_of_all_levels(by_hand(), 6)
+    places, used = places_by_level(best, 2, 3), used_by_level(best, 2, 3)
+    assert places[0, :5].tolist() == [[0, 0], [1, 0], [1, 1], [1, 2], [0, 1]]
+    for r in range(5):
+        level, index = places[0, r]
+        assert torch.equal(used.boxes[0, level, index], best.boxes[0, r])
+        assert used.logits[0, level, index] == best.logits[0, r]
 
 
 def used_set(boxes: Tensor, valid: Tensor) -> set[tuple[float, ...]]:
@@ -218,7 +229,7 @@ def used_set(boxes: Tensor, valid: Tensor) -> set[tuple[float, ...]]:
 def test_the_used_proposals_of_all_levels_together_are_those_that_feed_the_second_stage() -> None:
     by_level = propose(random_predictions(), ANCHORS, SIZES, CONFIG, 50)
     best = best_of_all_levels(by_level, 30)
-    used = used_by_level(by_level, best)
+    used = used_by_level(best, 2, 50)
     assert used.boxes.shape == (3, 2, 30, 4)
     for n in range(3):
         assert used_set(used.boxes[n], used.valid[n]) == used_set(best.boxes[n], best.valid[n])

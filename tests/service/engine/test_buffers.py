@@ -46,13 +46,31 @@ def test_what_is_bound_gives_what_a_plain_run_gives(
     session: ort.InferenceSession, count: int
 ) -> None:
     images = frames(*COLOURS[:count])
-    feed = {"images": images, "sizes": np.array(SIZES[:count])}
+    regions = np.zeros((count, 0, 4), np.float32)
+    feed = {"images": images, "sizes": np.array(SIZES[:count]), "regions": regions}
     expected = session.run(list(OUTPUTS), feed)
     buffers = Buffers(session)
     for _ in range(2):  # the second time in memory that was used before
         outputs = buffers.binding(count, (32, 64)).run(list(images), SIZES[:count])
         for name, value in zip(OUTPUTS, expected, strict=True):
             np.testing.assert_array_equal(getattr(outputs, name), value)
+
+
+def test_each_frame_has_its_own_regions_and_the_next_run_none_of_them(
+    session: ort.InferenceSession,
+) -> None:
+    images, binding = frames(*COLOURS[:2]), Buffers(session).binding(2, (32, 64))
+    regions = [
+        np.array([[1, 2, 30, 20]], np.float32),
+        np.arange(12, dtype=np.float32).reshape(3, 4),
+    ]
+    outputs = binding.run(images, SIZES[:2], regions)
+    assert outputs.region_boxes[0].tolist() == [[1, 2, 30, 20], [0] * 4, [0] * 4]
+    np.testing.assert_array_equal(outputs.region_boxes[1], regions[1])
+    assert outputs.region_scores.shape == (2, 3)
+    assert binding.run(images, SIZES[:2]).region_boxes.shape == (2, 0, 4)
+    fewer = binding.run(images, SIZES[:2], [regions[1][:0], regions[1][1:]])
+    assert fewer.region_boxes[0].tolist() == [[0] * 4, [0] * 4]
 
 
 def test_an_answer_stays_as_it_is_when_the_memory_is_used_again(
