@@ -31,9 +31,14 @@ def outputs(**changes: Any) -> Outputs:
         "labels": np.array([2, 0, 2, 0]),
         "levels": np.array([3, 5, 2, 0]),
         "counts": np.int64(3),
+        "proposals": np.array([[1, 1], [4, 2], [0, 0], [0, 0]]),
         "proposal_boxes": np.tile(np.array([8, 4, 16, 24], np.float32), (5, 3, 1)),
         "proposal_scores": np.tile(np.array([0.8, 0.4, 0.2], np.float32), (5, 1)),
         "proposal_counts": np.array([3, 2, 1, 0, 3]),
+        "region_boxes": np.array([[4, 6, 20, 30], [0, 0, 8, 16]], np.float32),
+        "region_scores": np.array([0.7, 0.2], np.float32),
+        "region_labels": np.array([1, 0]),
+        "region_levels": np.array([4, 2]),
     }
     return Outputs(**{**values, **changes})
 
