@@ -23,6 +23,7 @@ from service.http.openapi import DESCRIPTION
 from service.http.routes import router
 from service.metrics import Metrics
 from service.pictures.decoding import prepare_pillow
+from service.regions import MOST_REGIONS
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.engine = engine
-    app.state.body_limits = BodyLimits(settings.max_body_bytes, settings.max_images)
+    app.state.body_limits = BodyLimits(settings.max_body_bytes, settings.max_images, MOST_REGIONS)
     app.include_router(router)
     return app
 

@@ -39,8 +39,32 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class ProposalPlace:
+    """Which proposal: its level, and its index among that level's, best first."""
+
+    level: str
+    index: int
+
+
+@dataclass(frozen=True)
 class Detection:
-    """An object: its class, its probability, where it is, and the pyramid level it was found on."""
+    """An object: its class, its probability, where it is, and where in the pyramid it comes from.
+
+    Attributes:
+        level: that its features were pooled from.
+        proposal: that became it.
+    """
+
+    label: str
+    score: float
+    box: Box
+    level: str
+    proposal: ProposalPlace
+
+
+@dataclass(frozen=True)
+class Region:
+    """What a box of the caller's own holds: its best class, and the box as that class refines it."""
 
     label: str
     score: float
@@ -52,22 +76,29 @@ class Detection:
 class Proposal:
     """A region that a pyramid level proposed, and the probability that it holds an object."""
 
+    index: int
     score: float
     box: Box
 
 
 @dataclass(frozen=True)
 class Detected:
-    """What was found in one image, best first. Its size is that of the upright image."""
+    """What was found in one image, best first. Its size is that of the upright image.
+
+    `regions` are the caller's, in their order; None where there were none.
+    """
 
     width: int
     height: int
     detections: list[Detection]
     proposals: dict[str, list[Proposal]]
+    regions: list[Region] | None = None
 
 
-def detected(outputs: Outputs, frame: Frame, manifest: Manifest, wanted: Wanted) -> Detected:
-    """What `outputs`, those of one image, say about the image in `frame`."""
+def detected(
+    outputs: Outputs, frame: Frame, manifest: Manifest, wanted: Wanted, regions: int = 0
+) -> Detected:
+    """What `outputs`, those of one image, say about the image in `frame` and the first so many of its `regions`."""
     height, width = frame.original
     return Detected(
         width=width,
@@ -78,6 +109,7 @@ def detected(outputs: Outputs, frame: Frame, manifest: Manifest, wanted: Wanted)
             for index, level in enumerate(manifest.levels)
             if level.name in wanted.levels and wanted.proposals > 0
         },
+        regions=_regions(outputs, frame, manifest, regions) if regions else None,
     )
 
 
@@ -97,16 +129,18 @@ def _detections(
     if wanted.labels is not None:
         keep &= np.isin(outputs.labels[:count], list(wanted.labels))
     kept = np.flatnonzero(keep)[: wanted.max_detections]
-    level_names = {level.number: level.name for level in manifest.levels}
+    level_names = _level_names(manifest)
     boxes = to_image(outputs.boxes[kept], frame)
+    places = outputs.proposals[kept].tolist()
     return [
         Detection(
             label=manifest.classes[outputs.labels[i]],
             score=_score(outputs.scores[i]),
             box=_box(box),
             level=level_names[int(outputs.levels[i])],
+            proposal=ProposalPlace(manifest.levels[level].name, index),
         )
-        for i, box in zip(kept, boxes, strict=True)
+        for i, box, (level, index) in zip(kept, boxes, places, strict=True)
     ]
 
 
@@ -114,7 +148,27 @@ def _proposals(outputs: Outputs, level: int, frame: Frame, most: int) -> list[Pr
     count = min(most, int(outputs.proposal_counts[level]))
     boxes = to_image(outputs.proposal_boxes[level, :count], frame)
     scores = outputs.proposal_scores[level, :count]
-    return [Proposal(_score(s), _box(box)) for s, box in zip(scores, boxes, strict=True)]
+    return [
+        Proposal(index, _score(score), _box(box))
+        for index, (score, box) in enumerate(zip(scores, boxes, strict=True))
+    ]
+
+
+def _regions(outputs: Outputs, frame: Frame, manifest: Manifest, count: int) -> list[Region]:
+    boxes, level_names = to_image(outputs.region_boxes[:count], frame), _level_names(manifest)
+    return [
+        Region(
+            label=manifest.classes[outputs.region_labels[i]],
+            score=_score(outputs.region_scores[i]),
+            box=_box(box),
+            level=level_names[int(outputs.region_levels[i])],
+        )
+        for i, box in enumerate(boxes)
+    ]
+
+
+def _level_names(manifest: Manifest) -> dict[int, str]:
+    return {level.number: level.name for level in manifest.levels}
 
 
 def _box(box: NDArray[np.float64]) -> Box:

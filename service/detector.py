@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from time import perf_counter
@@ -29,10 +29,9 @@ from service.metrics import Metrics
 from service.pictures.framing import Frame, Framing, Size
 from service.pictures.pool import DecodingPool
 from service.readiness import Readiness, shapes_to_warm
+from service.regions import NO_REGIONS, Regions, in_frame
 from service.settings import Settings
 
-# InvalidImage: what stands where the bytes should could not be read.
-SentImage = bytes | InvalidImage
 # After uvicorn has drained the requests only the batch in the engine can be left.
 STOP_GRACE_S = 5.0
 
@@ -46,8 +45,29 @@ class Model(Protocol):
     def device(self) -> str:
         """What it runs on: cpu, or the name of a GPU's provider."""
 
-    def run(self, frames: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]) -> Outputs:
-        """The outputs for N frames uint8 [3, H, W] with content (height, width)."""
+    def run(
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        sizes: Sequence[Size],
+        regions: Sequence[Regions] = (),
+    ) -> Outputs:
+        """The outputs for N frames uint8 [3, H, W] with content (height, width) and `regions` in their pixels."""
+
+
+@dataclass(frozen=True)
+class SentImage:
+    """An image of a request: its bytes, or why there are none, and the regions that came with it."""
+
+    content: bytes | InvalidImage
+    regions: Regions = field(default_factory=lambda: NO_REGIONS)
+
+
+@dataclass(frozen=True)
+class Framed:
+    """What one place in a batch holds: a frame, and the regions in its pixels."""
+
+    frame: Frame
+    regions: Regions
 
 
 @dataclass(frozen=True)
@@ -85,7 +105,7 @@ class Detector:
         limits = BatchLimits(
             settings.max_batch, settings.max_wait_s, settings.queue_images, settings.stall_s
         )
-        self._batcher: Batcher[Size, Frame, Outputs] = Batcher(
+        self._batcher: Batcher[Size, Framed, Outputs] = Batcher(
             self._run_batch, limits, self._engine_thread
         )
         shapes = shapes_to_warm(model.manifest.buckets, model.device, settings.max_batch)
@@ -155,15 +175,16 @@ class Detector:
         return found
 
     async def _find(self, image: SentImage, wanted: Wanted, deadline: float) -> Found:
-        if isinstance(image, InvalidImage):
-            raise image
+        if isinstance(image.content, InvalidImage):
+            raise image.content
         began = perf_counter()
-        frame = await self._decoding.frame(image, deadline)
+        frame = await self._decoding.frame(image.content, deadline)
         decode_s = perf_counter() - began
-        answer = await self._batcher.submit(frame.bucket, frame, deadline)
+        framed = Framed(frame, in_frame(image.regions, frame))
+        answer = await self._batcher.submit(frame.bucket, framed, deadline)
         self._observe_stages(decode_s, answer)
         return Found(
-            detected=detected(answer.result, frame, self.manifest, wanted),
+            detected=detected(answer.result, frame, self.manifest, wanted, len(image.regions)),
             decode_s=decode_s,
             queue_s=answer.queue_s,
             inference_s=answer.run_s,
@@ -179,11 +200,13 @@ class Detector:
         for level, count in zip(self.manifest.levels, counts, strict=True):
             self.metrics.proposals.labels(level.name).observe(count)
 
-    def _run_batch(self, bucket: Size, frames: Sequence[Frame]) -> list[Outputs]:
+    def _run_batch(self, bucket: Size, batch: Sequence[Framed]) -> list[Outputs]:
         """The outputs of each frame, all of one bucket. Runs in the engine thread."""
         began = perf_counter()
+        frames = [each.frame for each in batch]
         sizes = [frame.content for frame in frames]
-        run = partial(self._model.run, [frame.pixels for frame in frames], sizes)
+        regions = [each.regions for each in batch]
+        run = partial(self._model.run, [frame.pixels for frame in frames], sizes, regions)
         outputs = self.readiness.watched(run)
         filled = sum(map(prod, sizes)) / (len(frames) * prod(bucket))
         self.metrics.observe_batch(len(frames), 1 - filled, perf_counter() - began)

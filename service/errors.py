@@ -2,7 +2,7 @@
 
     start      InvalidSettings, InvalidModel: the process does not start
     body       InvalidRequest, UnsupportedMediaType, TooLarge, ClientGone
-    image      InvalidImage, UnsupportedMediaType, TooLarge: the other images are answered
+    image      InvalidImage, InvalidRegions, UnsupportedMediaType, TooLarge: the others are answered
     anywhere   DeadlineExceeded
     queue      Overloaded, Unavailable
     engine     InferenceFailed: only for the image that causes it
@@ -67,6 +67,12 @@ class InvalidImage(ServiceError):
     """The bytes are not an image, or a damaged one."""
 
     reason = "invalid_image"
+
+
+class InvalidRegions(ServiceError):
+    """A box of the caller's own that is no box, or not one inside its image."""
+
+    reason = "invalid_regions"
 
 
 class ClientGone(ServiceError):

@@ -1,8 +1,11 @@
 """The images of a request, from any of the three bodies that /detect takes.
 
-    multipart/form-data          every part named `images`; others are ignored
+    multipart/form-data          every part named `images`, and `regions`; others are ignored
     image/*, octet-stream        the body is the image
-    application/json             {"images": [{"content": base64}]}
+    application/json             {"images": [{"content": base64, "regions": [[x1, y1, x2, y2]]}]}
+
+Regions are boxes of the caller's own in pixels of the upright image; in multipart they are one part
+of JSON, a list of boxes for each image.
 
 The size that the header names is refused before anything is read; a body without one is read up to
 the limit and no further. Bodies stay in memory: what may be inside at once is bounded by admission.
@@ -15,7 +18,7 @@ from dataclasses import dataclass
 from math import inf
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from python_multipart import FormParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field as FormField
@@ -27,12 +30,16 @@ from service.errors import (
     ClientGone,
     DeadlineExceeded,
     InvalidImage,
+    InvalidRegions,
     InvalidRequest,
     TooLarge,
     UnsupportedMediaType,
 )
+from service.regions import regions_of
 
 PART = "images"
+REGIONS = "regions"
+REGION_LISTS = TypeAdapter(list[list[list[float]]])
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
 OCTETS = "application/octet-stream"
@@ -45,6 +52,9 @@ class EncodedImage(BaseModel):
     """An image inside JSON."""
 
     content: str = Field(description="the image's bytes in base64")
+    regions: list[list[float]] = Field(
+        [], description="boxes of your own, x1, y1, x2, y2 in pixels of the upright image"
+    )
 
 
 class DetectBody(BaseModel):
@@ -55,10 +65,11 @@ class DetectBody(BaseModel):
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """The most bytes of a body and the most images in it."""
+    """The most bytes of a body, the most images in it, and the most regions of an image."""
 
     max_bytes: int
     max_images: int
+    max_regions: int
 
 
 async def read_images(request: Request, limits: BodyLimits, deadline: float) -> list[SentImage]:
@@ -77,11 +88,11 @@ async def read_images(request: Request, limits: BodyLimits, deadline: float) -> 
         raise InvalidRequest("the body is empty: expected at least one image")
     if kind == MULTIPART:
         content_type = request.headers["content-type"]
-        images = await asyncio.to_thread(_from_multipart, content_type, body, limits.max_images)
+        images = await asyncio.to_thread(_from_multipart, content_type, body, limits)
     elif kind == JSON:
-        images = await asyncio.to_thread(_from_json, body)
+        images = await asyncio.to_thread(_from_json, body, limits)
     else:
-        images = [body]
+        images = [SentImage(body)]
     if len(images) > limits.max_images:
         raise _too_many_images(limits.max_images)
     return images
@@ -118,42 +129,82 @@ async def _read(request: Request, max_bytes: int, deadline: float) -> bytes:
     return bytes(body)
 
 
-def _from_multipart(content_type: str, body: bytes, max_images: int) -> list[SentImage]:
-    images: list[SentImage] = []
-    others = 0
+class _Parts:
+    """The parts of a multipart body, counted while it is parsed: very many would keep a core busy for seconds."""
 
-    def take(name: bytes | None, content: bytes) -> None:
-        """Counts while it parses: a body of very many tiny parts would keep a core busy for seconds."""
-        nonlocal others
+    def __init__(self, limits: BodyLimits) -> None:
+        self.images: list[bytes] = []
+        self.regions: bytes | None = None
+        self._others = 0
+        self._max_images = limits.max_images
+
+    def on_file(self, file: File) -> None:
+        file.file_object.seek(0)
+        self._take(file.field_name, file.file_object.read())
+
+    def on_field(self, field: FormField) -> None:
+        self._take(field.field_name, field.value or b"")
+
+    def _take(self, name: bytes | None, content: bytes) -> None:
         if name == PART.encode():
-            images.append(content)
+            self.images.append(content)
+        elif name == REGIONS.encode() and self.regions is None:
+            self.regions = content
         else:
-            others += 1
-        if len(images) > max_images:
-            raise _too_many_images(max_images)
-        if others > MOST_OTHER_PARTS:
+            self._others += 1
+        if len(self.images) > self._max_images:
+            raise _too_many_images(self._max_images)
+        if self._others > MOST_OTHER_PARTS:
             raise TooLarge(f"more than {MOST_OTHER_PARTS} parts not named {PART}", reason="parts")
 
-    def on_file(file: File) -> None:
-        file.file_object.seek(0)
-        take(file.field_name, file.file_object.read())
 
-    def on_field(field: FormField) -> None:
-        take(field.field_name, field.value or b"")
-
+def _from_multipart(content_type: str, body: bytes, limits: BodyLimits) -> list[SentImage]:
+    parts = _Parts(limits)
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     try:
-        parser = FormParser(MULTIPART, on_field, on_file, boundary=boundary, config=IN_MEMORY)
+        parser = FormParser(
+            MULTIPART, parts.on_field, parts.on_file, boundary=boundary, config=IN_MEMORY
+        )
         parser.write(body)
         parser.finalize()
     except FormParserError as error:
         raise InvalidRequest("the multipart body is damaged or ends too early") from error
-    if not images:
+    if not parts.images:
         raise InvalidRequest(f"the multipart body has no part named {PART}")
-    return images
+    if parts.regions is None:
+        return [SentImage(image) for image in parts.images]
+    return _beside(parts.images, parts.regions, limits)
 
 
-def _from_json(body: bytes) -> list[SentImage]:
+def _beside(images: list[bytes], regions: bytes, limits: BodyLimits) -> list[SentImage]:
+    """Each of `images` with its own of the JSON `regions`."""
+    try:
+        boxes = REGION_LISTS.validate_json(regions)
+    except ValidationError as error:
+        raise InvalidRequest(
+            f"{REGIONS}: expected JSON, a list of boxes [x1, y1, x2, y2] for each image; {error.errors()[0]['msg']}"
+        ) from error
+    if len(boxes) != len(images):
+        raise InvalidRequest(
+            f"{REGIONS}: expected a list of boxes for each of {len(images)} images, got {len(boxes)} lists"
+        )
+    return [
+        _with_regions(image, own, number, limits)
+        for number, (image, own) in enumerate(zip(images, boxes, strict=True))
+    ]
+
+
+def _with_regions(
+    content: bytes | InvalidImage, boxes: list[list[float]], number: int, limits: BodyLimits
+) -> SentImage:
+    """Image `number` with its regions. Raises InvalidRegions, which names both."""
+    try:
+        return SentImage(content, regions_of(boxes, limits.max_regions))
+    except InvalidRegions as error:
+        raise InvalidRegions(f"image {number}: {error.detail}") from error
+
+
+def _from_json(body: bytes, limits: BodyLimits) -> list[SentImage]:
     try:
         images = DetectBody.model_validate_json(body).images
     except ValidationError as error:
@@ -163,10 +214,13 @@ def _from_json(body: bytes) -> list[SentImage]:
         ) from error
     if not images:
         raise InvalidRequest("images is empty: expected at least one image")
-    return [_decoded(image.content) for image in images]
+    return [
+        _with_regions(_decoded(image.content), image.regions, number, limits)
+        for number, image in enumerate(images)
+    ]
 
 
-def _decoded(content: str) -> SentImage:
+def _decoded(content: str) -> bytes | InvalidImage:
     try:
         return base64.b64decode("".join(content.split()), validate=True)
     except (binascii.Error, ValueError):

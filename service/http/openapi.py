@@ -24,19 +24,31 @@ _BINARY = {"type": "string", "format": "binary"}
 _BASE64 = {
     "type": "object",
     "required": ["content"],
-    "properties": {"content": {"type": "string", "format": "byte"}},
+    "properties": {
+        "content": {"type": "string", "format": "byte"},
+        "regions": {
+            "type": "array",
+            "description": "boxes of your own, x1, y1, x2, y2 in pixels of the upright image",
+            "items": {"type": "array", "minItems": 4, "maxItems": 4, "items": {"type": "number"}},
+        },
+    },
+}
+_REGIONS = {
+    "type": "string",
+    "description": "JSON: a list of boxes [x1, y1, x2, y2] for each image",
 }
 
 
-def _images(of: dict[str, Any]) -> dict[str, Any]:
+def _images(of: dict[str, Any], **beside: dict[str, Any]) -> dict[str, Any]:
     images = {"type": "array", "minItems": 1, "items": of}
-    return {"schema": {"type": "object", "required": [PART], "properties": {PART: images}}}
+    properties = {PART: images, **beside}
+    return {"schema": {"type": "object", "required": [PART], "properties": properties}}
 
 
 DETECT_BODY: dict[str, Any] = {
     "required": True,
     "content": {
-        MULTIPART: _images(_BINARY),
+        MULTIPART: _images(_BINARY, regions=_REGIONS),
         "image/*": {"schema": _BINARY},
         OCTETS: {"schema": _BINARY},
         JSON: _images(_BASE64),

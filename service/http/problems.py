@@ -17,6 +17,7 @@ from service.errors import (
     DeadlineExceeded,
     InferenceFailed,
     InvalidImage,
+    InvalidRegions,
     InvalidRequest,
     Overloaded,
     ServiceError,
@@ -46,6 +47,7 @@ KINDS: dict[type[ServiceError], Kind] = {
     InvalidImage: Kind("invalid-image", "The image cannot be decoded", 400),
     TooLarge: Kind("too-large", "Too many bytes, pixels or images", 413),
     UnsupportedMediaType: Kind("unsupported-media-type", "This kind of content is not read", 415),
+    InvalidRegions: Kind("invalid-regions", "A region is no box inside its image", 422),
     InvalidRequest: Kind("invalid-request", "A parameter or the body is not valid", 422),
     # 499 as nginx logs it.
     ClientGone: Kind("client-gone", "The client closed the connection", 499),

@@ -52,13 +52,18 @@ class GatedModel(Gate):
         self.is_broken = False
         self._engine = engine
 
-    def run(self, frames: Sequence[NDArray[np.uint8]], sizes: Sequence[Size]) -> Outputs:
+    def run(
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        sizes: Sequence[Size],
+        regions: Sequence[NDArray[np.float32]] = (),
+    ) -> Outputs:
         """The engine's outputs, or an error when broken."""
         self.sizes.append(len(frames))
         self.passed()
         if self.is_broken:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return self._engine.run(frames, sizes)
+        return self._engine.run(frames, sizes, regions)
 
 
 class Runs(Gate):

@@ -6,6 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from service.detector import SentImage
+from service.errors import InvalidImage
+
 Colour = tuple[int, int, int]
 
 
@@ -29,3 +32,8 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 def png(height: int, width: int, colour: Colour = (255, 0, 0)) -> bytes:
     """A PNG file of one colour."""
     return encoded(plain(height, width, colour))
+
+
+def sent(*contents: bytes | InvalidImage) -> list[SentImage]:
+    """Images as a request brings them, without regions."""
+    return [SentImage(content) for content in contents]

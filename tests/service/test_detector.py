@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.detections import Wanted
-from service.detector import Detector, Found, SentImage
+from service.detector import Detector, Found
 from service.engine.engine import Engine
 from service.errors import (
     DeadlineExceeded,
@@ -22,7 +22,7 @@ from service.errors import (
 from service.metrics import Metrics
 from tests.service.conftest import small_settings
 from tests.service.fakes import GatedModel, until
-from tests.service.images import png
+from tests.service.images import png, sent
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +65,7 @@ def count(metrics: Metrics, outcome: str) -> float:
 async def test_every_image_is_answered_in_its_place(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, _):
         bad = InvalidImage("not base64")
-        images: list[SentImage] = [png(30, 40), b"junk", png(50, 20), bad, png(9, 9)]
+        images = sent(png(30, 40), b"junk", png(50, 20), bad, png(9, 9))
         outcomes = await detector.detect(images, WANTED, inf)
     assert outcome_types(outcomes) == [Found, InvalidImage, Found, InvalidImage, Found]
     sizes = [(o.detected.height, o.detected.width) for o in outcomes if isinstance(o, Found)]
@@ -75,10 +75,10 @@ async def test_every_image_is_answered_in_its_place(tiny_path: Path) -> None:
 async def test_images_of_one_bucket_share_a_batch_with_those_of_others(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.hold = True
-        first = asyncio.create_task(detector.detect([png(30, 40)], WANTED, inf))
+        first = asyncio.create_task(detector.detect(sent(png(30, 40)), WANTED, inf))
         await model.begun()
-        wide = asyncio.create_task(detector.detect([png(30, 50), png(50, 30)], WANTED, inf))
-        more = asyncio.create_task(detector.detect([png(30, 45)], WANTED, inf))
+        wide = asyncio.create_task(detector.detect(sent(png(30, 50), png(50, 30)), WANTED, inf))
+        more = asyncio.create_task(detector.detect(sent(png(30, 45)), WANTED, inf))
         await until(lambda: detector.waiting == 3)
         model.open()
         await asyncio.gather(first, wide, more)
@@ -88,9 +88,9 @@ async def test_images_of_one_bucket_share_a_batch_with_those_of_others(tiny_path
 async def test_a_image_that_breaks_the_model_fails_alone(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.hold = True
-        first = asyncio.create_task(detector.detect([png(30, 40)], WANTED, inf))
+        first = asyncio.create_task(detector.detect(sent(png(30, 40)), WANTED, inf))
         await model.begun()
-        images = [png(30, 40), png(30, 40, POISON), png(30, 40)]
+        images = sent(png(30, 40), png(30, 40, POISON), png(30, 40))
         task = asyncio.create_task(detector.detect(images, WANTED, inf))
         await until(lambda: detector.waiting == 3)
         model.open()
@@ -103,11 +103,13 @@ async def test_a_image_that_breaks_the_model_fails_alone(tiny_path: Path) -> Non
 async def test_a_model_that_breaks_is_a_fault_until_it_has_healed(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.is_broken = True
-        assert outcome_types(await detector.detect([png(8, 9)], WANTED, inf)) == [InferenceFailed]
+        assert outcome_types(await detector.detect(sent(png(8, 9)), WANTED, inf)) == [
+            InferenceFailed
+        ]
         assert not is_well(detector)
         model.is_broken = False
         with detector.admit():
-            assert outcome_types(await detector.detect([png(8, 9)], WANTED, inf)) == [Found]
+            assert outcome_types(await detector.detect(sent(png(8, 9)), WANTED, inf)) == [Found]
         assert is_well(detector)
 
 
@@ -146,22 +148,24 @@ async def test_more_images_than_fit_are_refused_at_the_door(tiny_path: Path) -> 
 async def test_the_deadline_counts_while_a_image_waits_to_be_decoded(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         past = asyncio.get_running_loop().time()
-        assert outcome_types(await detector.detect([png(8, 9)], WANTED, past)) == [DeadlineExceeded]
+        assert outcome_types(await detector.detect(sent(png(8, 9)), WANTED, past)) == [
+            DeadlineExceeded
+        ]
     assert model.sizes == []
 
 
 async def test_the_pixel_limit_holds_for_each_image(tiny_path: Path) -> None:
     async with detecting(tiny_path, max_pixels=100) as (detector, _):
-        outcomes = await detector.detect([png(10, 10), png(10, 11)], WANTED, inf)
+        outcomes = await detector.detect(sent(png(10, 10), png(10, 11)), WANTED, inf)
     assert outcome_types(outcomes) == [Found, TooLarge]
 
 
 async def test_a_cancelled_request_never_runs_and_is_counted(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.hold = True
-        first = asyncio.create_task(detector.detect([png(30, 40)], WANTED, inf))
+        first = asyncio.create_task(detector.detect(sent(png(30, 40)), WANTED, inf))
         await model.begun()
-        gone = asyncio.create_task(detector.detect([png(30, 40), png(30, 40)], WANTED, inf))
+        gone = asyncio.create_task(detector.detect(sent(png(30, 40), png(30, 40)), WANTED, inf))
         await until(lambda: detector.waiting == 2)
         gone.cancel()
         await asyncio.wait([gone])
@@ -174,7 +178,7 @@ async def test_a_cancelled_request_never_runs_and_is_counted(tiny_path: Path) ->
 
 async def test_outcomes_and_stages_are_measured(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, _):
-        await detector.detect([png(30, 40), b"junk", png(30, 40, POISON)], WANTED, inf)
+        await detector.detect(sent(png(30, 40), b"junk", png(30, 40, POISON)), WANTED, inf)
         sample = detector.metrics.registry.get_sample_value
         assert count(detector.metrics, "ok") == 1
         assert count(detector.metrics, "invalid_image") == 1

@@ -14,6 +14,7 @@ from service.errors import (
     ClientGone,
     DeadlineExceeded,
     InvalidImage,
+    InvalidRegions,
     InvalidRequest,
     ServiceError,
     TooLarge,
@@ -23,7 +24,7 @@ from service.http.bodies import MOST_OTHER_PARTS, BodyLimits, read_images
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = BodyLimits(max_bytes=2000, max_images=3)
+LIMITS = BodyLimits(max_bytes=2000, max_images=3, max_regions=2)
 MULTIPART = "multipart/form-data; boundary=XX"
 
 
@@ -51,10 +52,14 @@ def request(sender: Sender, **headers: str) -> Request:
     return Request({"type": "http", "method": "POST", "headers": raw}, sender.receive)
 
 
-async def read(content_type: str, *chunks: bytes, **headers: str) -> list[SentImage]:
+async def read_sent(content_type: str, *chunks: bytes, **headers: str) -> list[SentImage]:
     return await read_images(
         request(Sender(chunks), content_type=content_type, **headers), LIMITS, inf
     )
+
+
+async def read(content_type: str, *chunks: bytes, **headers: str) -> list[bytes | InvalidImage]:
+    return [image.content for image in await read_sent(content_type, *chunks, **headers)]
 
 
 def part(name: str, content: bytes, extra: str = '; filename="x.jpg"') -> bytes:
@@ -87,7 +92,7 @@ async def test_a_body_of_very_many_parts_is_refused_before_all_are_parsed(
     cut_off = part(name, b"") * (MOST_OTHER_PARTS + 2)  # without an end: to parse it all would fail
     with pytest.raises(TooLarge) as caught:
         await read_images(
-            request(Sender([cut_off]), content_type=MULTIPART), BodyLimits(10**5, 3), inf
+            request(Sender([cut_off]), content_type=MULTIPART), BodyLimits(10**5, 3, 2), inf
         )
     assert caught.value.reason == reason
 
@@ -191,3 +196,61 @@ async def test_a_client_that_goes_away_while_it_sends_is_gone() -> None:
     sender = Sender([b"x"], ending="gone")
     with pytest.raises(ClientGone):
         await read_images(request(sender, content_type="image/png"), LIMITS, inf)
+
+
+BOXES = [[[1, 2, 30.5, 20]], [], [[0, 0, 5, 5], [1, 1, 2, 3]]]
+
+
+def json_with(*regions: object) -> bytes:
+    return json.dumps({"images": [{"content": "YWI=", "regions": own} for own in regions]}).encode()
+
+
+def parts_with(regions: object, images: int = 3) -> bytes:
+    return part("images", b"ab") * images + part("regions", json.dumps(regions).encode(), "") + END
+
+
+async def test_regions_come_with_their_images_in_json_and_in_a_part() -> None:
+    for kind, body in (("application/json", json_with(*BOXES)), (MULTIPART, parts_with(BOXES))):
+        images = await read_sent(kind, body)
+        assert [image.regions.tolist() for image in images] == BOXES
+
+
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [
+        (
+            [[1, 2, 3]],
+            "image 1: regions: expected four finite numbers, number 0 is [1.0, 2.0, 3.0]",
+        ),
+        (
+            [[0, 0, 9, 9], [0, 0, float("nan"), 9]],
+            "image 1: regions: expected four finite numbers, number 1",
+        ),
+        (
+            [[5, 5, 5, 9]],
+            "image 1: regions: expected x1 < x2 and y1 < y2, number 0 is [5.0, 5.0, 5.0, 9.0]",
+        ),
+        ([[0, 0, 9, 9]] * 3, "image 1: regions: expected at most 2 of an image, got 3"),
+    ],
+)
+async def test_a_region_that_is_no_box_is_named(boxes: object, said: str) -> None:
+    for kind, body in (
+        ("application/json", json_with([], boxes)),
+        (MULTIPART, parts_with([[], boxes], images=2)),
+    ):
+        with pytest.raises(InvalidRegions) as caught:
+            await read(kind, body)
+        assert caught.value.detail.startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("regions", "said"),
+    [
+        ([[]], "for each of 3 images, got 1 lists"),
+        ([1, 2, 3], "expected JSON"),
+        ("x", "expected JSON"),
+    ],
+)
+async def test_a_part_of_regions_has_a_list_for_each_image(regions: object, said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        await read(MULTIPART, parts_with(regions))

@@ -17,7 +17,7 @@ POISON = (255, 0, 13)
 
 
 # Of a photograph of 30 x 45, red 255 and green 200.
-WHOLE = {"score": 1.0, "box": [0.0, 0.0, 45.0, 30.0]}
+WHOLE = {"index": 0, "score": 1.0, "box": [0.0, 0.0, 45.0, 30.0]}
 PROMISED = {
     "model": {"name": "tiny", "version": "0123456789ab"},
     "images": [
@@ -30,6 +30,7 @@ PROMISED = {
                     "score": 1.0,
                     "box": [11.25, 15.0, 33.75, 30.0],
                     "level": "P3",
+                    "proposal": {"level": "P3", "index": 1},
                 }
             ],
             "proposals": {"P2": [WHOLE], "P3": [WHOLE], "P4": [WHOLE], "P5": [], "P6": [WHOLE]},
@@ -219,3 +220,35 @@ async def test_the_documentation_fetches_nothing_from_elsewhere(client: httpx.As
     assert "https://" not in page
     script = await client.get("/static-offline-docs/swagger-ui-bundle.js")
     assert script.status_code == 200
+
+
+async def test_regions_of_ones_own_are_answered_in_their_order_and_pixels(
+    client: httpx.AsyncClient,
+) -> None:
+    image = base64.b64encode(png(30, 45, (255, 200, 0))).decode()
+    boxes = [[3, 5, 40.5, 25], [0, 0, 45, 30]]
+    sent = {"images": [{"content": image, "regions": boxes}, {"content": image}]}
+    answer = await client.post("/detect?proposals=0", json=sent)
+    first, second = answer.json()["images"]
+    assert [region["box"] for region in first["regions"]] == boxes
+    assert first["regions"][0] | {"box": 0} == {
+        "label": "bird",
+        "score": 1.0,
+        "box": 0,
+        "level": "P4",
+    }
+    assert "regions" not in second
+    assert first["detections"] == second["detections"]
+
+
+async def test_a_region_outside_its_image_fails_with_it_alone(client: httpx.AsyncClient) -> None:
+    image = base64.b64encode(png(30, 45)).decode()
+    entries = [{"content": image, "regions": [[0, 0, 45, 30], [9, 9, 46, 20]]}, {"content": image}]
+    answer = await client.post("/detect", json={"images": entries})
+    bad, good = answer.json()["images"]
+    assert bad["error"]["type"] == "/problems/invalid-regions"
+    assert (
+        "inside the image of 45 x 30 pixels, number 1 is [9.0, 9.0, 46.0, 20.0]"
+        in bad["error"]["detail"]
+    )
+    assert good["detections"]
