@@ -13,6 +13,8 @@ from model.network.detector import Detector
 
 SCHEMA = 2
 KEY = "manifest"
+# Of int8's weights. Those of 7 would be exact in the fast kernels of every CPU, and cost more accuracy: decision 5.
+WEIGHT_BITS = 8
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -77,6 +79,7 @@ def manifest(
         },
         "buckets": [list(frame) for frame in config.resize.buckets],
         "precision": precision,
+        "weight_bits": WEIGHT_BITS if precision == "int8" else None,
         "gate": {
             "kind": judged.gate,
             "report": dict(judged.report),

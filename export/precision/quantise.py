@@ -11,8 +11,9 @@ QuantizeLinear: per tensor, and its bias without a look at the range of int32, w
 (WeightBiasQuantization, seen in 1.31 and 1.32). A layer that is left in float32 therefore takes its input from a
 DequantizeLinear that repeats the scale for every channel: the same values, and not what the optimiser looks for.
 
-A convolution on an AVX-512 VNNI or newer CPU multiplies uint8 by int8 exactly. Older x86 kernels saturate pairs of
-products at 16 bits and answer less exactly: measure there before serving.
+A CPU with VNNI multiplies uint8 by int8 exactly. Older x86 kernels add products in pairs, in 16 bits that saturate;
+there ONNX Runtime makes the weights uint8 while it loads the file, for which each layer has weights of its own
+(sharing.py).
 """
 
 import logging
@@ -27,6 +28,7 @@ from onnx import numpy_helper
 from export.precision.doubling import double_by_copies
 from export.precision.network import Network
 from export.precision.ranges import Feed, activation_ranges, exposing, quiet_session
+from export.precision.sharing import unshare_weights
 from export.runtime import ONNXModel, QDQQuantizer, QuantType
 
 # How many photographs a run's sensitivity is measured on.
@@ -107,6 +109,7 @@ class Quantizer:
             root.setLevel(level)
         _shield(quantised, {name: self._weights[name] for name in self._weights.keys() - nodes})
         double_by_copies(quantised)
+        unshare_weights(quantised)
         ONNXModel(quantised).topological_sort()
         return quantised
 

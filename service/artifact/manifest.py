@@ -97,6 +97,7 @@ class Manifest(_Part):
     resize: ResizeRule
     buckets: tuple[Size, ...] = Field(min_length=1)
     precision: Literal["float32", "float16", "int8"]
+    weight_bits: int | None = Field(None, ge=1, le=8)
     gate: Gate
     opset: int = Field(ge=1)
     thresholds: Thresholds

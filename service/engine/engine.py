@@ -4,6 +4,7 @@ Dimensions: N images of a batch, H x W of its frame.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from service.artifact.manifest import Manifest, read_manifest
 from service.artifact.tensors import INPUTS, OUTPUTS, Outputs
 from service.engine.buffers import Buffers, Frames, Regions, Sizes, cuda_runtime, page_lock
+from service.engine.kernels import Kernels, fast_kernels_saturate, kernels_for
 from service.engine.placement import Placement, check_placement, read_placement
 from service.engine.providers import CPU, DEVICES, Device, GpuOptions
 from service.engine.runtime import ort
@@ -33,18 +35,22 @@ class Engine:
         *,
         spinning: bool = False,
         gpu: GpuOptions = GPU_DEFAULTS,
+        saturate: Callable[[], bool] = fast_kernels_saturate,
     ) -> None:
         """Loads the model at `path` for `device` with `threads` CPU threads (0 = all cores).
 
         `spinning` keeps the cores of waiting threads busy: faster alone, slower beside other work.
+        `saturate` says whether this CPU's fast int8 kernels do.
 
         Raises:
-            InvalidModel: the file is missing, broken, not ours, or `device` cannot be had.
+            InvalidModel: the file is missing, broken, not ours, or `device` cannot be had; or its int8 weights
+            need the exact kernels, and cannot be made to fit them.
         """
         if not path.is_file():
             found = "not a file" if path.exists() else "no such file"
             raise InvalidModel(f"{path}: {found}; expected a model that fpn-export wrote")
-        self._session = open_session(path, device, CpuOptions(threads, spinning), gpu)
+        cpu = CpuOptions(threads, spinning)
+        self._session = open_session(path, device, cpu, gpu)
         self.provider: str = self._session.get_providers()[0]
         self.placement: Placement = read_placement(self._session)
         try:
@@ -54,6 +60,9 @@ class Engine:
             check_placement(self.placement, self.provider)
         except InvalidModel as error:
             raise InvalidModel(f"{path}: {error.detail}") from error
+        self.kernels: Kernels | None = kernels_for(self.manifest, self.provider, saturate)
+        if self.kernels == "exact":
+            self._session = _open_exact(path, cpu)
         self._buffers = Buffers(self._session, _page_lock_of(self.provider))
 
     @property
@@ -68,6 +77,17 @@ class Engine:
         """
         _, height, width = frames[0].shape
         return self._buffers.binding(len(frames), (height, width)).run(frames, sizes, regions)
+
+
+def _open_exact(path: Path, cpu: CpuOptions) -> ort.InferenceSession:
+    """The session of an int8 file with the kernels that are exact on every CPU."""
+    try:
+        return open_session(path, "cpu", replace(cpu, exact=True), GPU_DEFAULTS)
+    except InvalidModel as error:
+        raise InvalidModel(
+            f"{path}: this CPU's fast int8 kernels are not exact for weights of 8 bits, and ONNX Runtime cannot"
+            " load the file for the exact ones: export it again, or serve the float32 model"
+        ) from error
 
 
 def _page_lock_of(provider: str) -> Callable[[NDArray[np.uint8]], object] | None:

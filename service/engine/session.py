@@ -42,10 +42,12 @@ class CpuOptions:
         threads: of one run; 0 for all cores.
         spinning: whether threads that wait for work keep their core busy. It makes full batches
             faster on idle cores, and takes from the threads that decode where there are none.
+        exact: whether int8 weights become uint8, whose kernels are exact on every CPU (kernels.py).
     """
 
     threads: int = 0
     spinning: bool = False
+    exact: bool = False
 
 
 def open_session(
@@ -78,6 +80,7 @@ def _open(path: Path, providers: list[Any], cpu: CpuOptions) -> ort.InferenceSes
     options = ort.SessionOptions()
     options.intra_op_num_threads = cpu.threads
     options.add_session_config_entry("session.intra_op.allow_spinning", str(int(cpu.spinning)))
+    options.add_session_config_entry("session.x64quantprecision", str(int(cpu.exact)))
     options.log_severity_level = FATAL
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     try:

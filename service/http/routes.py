@@ -62,6 +62,7 @@ async def model(request: Request) -> ModelResponse:
         device=engine.device,
         placement=engine.placement,
         precision=engine.manifest.precision,
+        kernels=engine.kernels,
         max_batch=request.app.state.settings.max_batch,
         warmed=[
             WarmedBucket(bucket=bucket, batch_sizes=sizes)

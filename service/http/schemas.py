@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from service.artifact.manifest import Manifest
 from service.detections import Detected, Wanted, classes_of
 from service.detector import Found
+from service.engine.kernels import Kernels
 from service.errors import InvalidRequest, ServiceError
 from service.http.problems import ProblemDetails, problem_from
 
@@ -108,6 +109,11 @@ class ModelResponse(BaseModel):
         examples=[{"CUDAExecutionProvider": {"Conv": 74}, "CPUExecutionProvider": {"Shape": 8}}],
     )
     precision: str
+    kernels: Kernels | None = Field(
+        description="what computes int8 on this CPU: `fast` where those kernels are exact for the model, else"
+        " `exact`, which are slower; null when nothing is int8, or not on the CPU",
+        examples=["fast"],
+    )
     max_batch: int
     warmed: list[WarmedBucket]
 

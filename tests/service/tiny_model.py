@@ -12,6 +12,7 @@ Per image, from its content (h, w) and its top-left pixel (red, green, blue):
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,26 @@ tiny (uint8[N, 3, H, W] images, int64[N, 2] sizes, float[N, E, 4] regions) => (
 }
 """
 
+REDS = """
+    red_8 = Cast <to = 2> (red)
+    reds = Concat <axis = 1> (red_8, red_8, red_8, red_8)"""
+SUM_OF_PRODUCTS = f"""{REDS}
+    sum = MatMulInteger (reds, weights)
+    sum_float = Cast <to = 1> (sum)
+    bright = Div (sum_float, whole)"""
+SHARED_WEIGHTS = f"""{REDS}
+    reds_float = DequantizeLinear (reds, one_float, none_8)
+    weights_1 = DequantizeLinear (weights, one_float, middle)
+    sum_1 = MatMul (reds_float, weights_1)
+    sum_1_q = QuantizeLinear (sum_1, step, none_8)
+    sum_1_float = DequantizeLinear (sum_1_q, step, none_8)
+    weights_2 = DequantizeLinear (weights, one_float, middle)
+    sum_2 = MatMul (reds_float, weights_2)
+    sum_2_q = QuantizeLinear (sum_2, step, none_8)
+    sum_2_float = DequantizeLinear (sum_2_q, step, none_8)
+    sum_float = Max (sum_1_float, sum_2_float)
+    bright = Div (sum_float, whole)"""
+
 MANIFEST: dict[str, Any] = {
     "schema": 2,
     "name": "tiny",
@@ -103,6 +124,7 @@ MANIFEST: dict[str, Any] = {
     },
     "buckets": [[32, 64], [64, 32], [32, 96], [96, 32]],
     "precision": "float32",
+    "weight_bits": None,
     "gate": {"kind": "parity", "report": {}, "float_layers": []},
     "opset": 18,
     "thresholds": {"score": 0.05, "nms": 0.5, "proposal_nms": 0.7},
@@ -116,16 +138,45 @@ MANIFEST: dict[str, Any] = {
 
 def write_tiny_model(path: Path, manifest: dict[str, Any] | None = None) -> Path:
     """`path`, with the model of this module written to it; `manifest` in place of its own."""
+    return _write(onnx.parser.parse_model(_graph()), path, manifest or MANIFEST)
+
+
+def write_tiny_int8_model(path: Path, weight: int, weight_bits: int) -> Path:
+    """`path`, with the model of this module, whose scores are sums of int8 products: as they should be, where exact.
+
+    Every product is of `weight`; `weight_bits` is what the manifest says.
+    """
+    return _write_int8(path, SUM_OF_PRODUCTS, weight, weight_bits)
+
+
+def write_unconvertible_int8_model(path: Path) -> Path:
+    """`path`, with weights of 8 bits that two nodes dequantise: ONNX Runtime cannot make them uint8."""
+    return _write_int8(path, SHARED_WEIGHTS, 127, 8)
+
+
+def _write_int8(path: Path, sum_of_products: str, weight: int, weight_bits: int) -> Path:
+    graph = _graph().replace("bright = Div (red_float, white)", sum_of_products)
+    constants = (
+        f"float one_float = {{1}}, uint8 none_8 = {{0}}, int8 middle = {{0}}, float step = {{8000}},"
+        f" float[1] whole = {{{4 * 255 * weight}}}, int8[4, 1] weights = {{{_list([weight] * 4)}}},"
+    )
+    model = onnx.parser.parse_model(graph.replace(") <\n", f") <\n    {constants}\n", 1))
+    return _write(model, path, MANIFEST | {"precision": "int8", "weight_bits": weight_bits})
+
+
+def _graph() -> str:
     halves = [1.0, 0.5, 0.25] * 5
     boxes = [value for half in halves for value in (0.0, 0.0, half, half)]
     graph = GRAPH.replace("PROPOSAL_PARTS", _list(boxes))
-    graph = graph.replace("PROPOSAL_SCORE_PARTS", _list(halves))
-    model = onnx.parser.parse_model(graph)
-    onnx.helper.set_model_props(model, {"manifest": json.dumps(manifest or MANIFEST)})
+    return graph.replace("PROPOSAL_SCORE_PARTS", _list(halves))
+
+
+def _write(model: onnx.ModelProto, path: Path, manifest: dict[str, Any]) -> Path:
+    onnx.helper.set_model_props(model, {"manifest": json.dumps(manifest)})
     onnx.checker.check_model(model)
     onnx.save(model, path)
     return path
 
 
-def _list(values: list[float]) -> str:
+def _list(values: Sequence[float]) -> str:
     return ", ".join(str(value) for value in values)

@@ -56,10 +56,22 @@ def test_int8_doubles_maps_by_copies_and_passes_the_checker(quantizer: Quantizer
 def test_a_kept_layer_that_shares_its_weights_keeps_its_own(quantizer: Quantizer) -> None:
     convolutions = [n for n in quantizer.quantised().graph.node if n.op_type == "Conv"]
     head = convolutions[-1]  # of the coarsest level: the levels share the proposal head
-    assert sum(n.input[1] == head.input[1] for n in convolutions) == 5
     model = quantizer.quantised([head.name])
     (node,) = (n for n in model.graph.node if n.name == head.name)
     assert node.input[1] in {tensor.name for tensor in model.graph.initializer}
+
+
+def test_no_two_layers_share_their_quantised_weights(quantizer: Quantizer) -> None:
+    """ONNX Runtime cannot make shared ones uint8, as it must where its fast kernels saturate."""
+    graph = quantizer.quantised().graph
+    constants = {tensor.name for tensor in graph.initializer}
+    dequantised = [
+        n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in constants
+    ]
+    assert len(dequantised) > 40
+    assert len({n.input[0] for n in dequantised}) == len(dequantised)
+    for node in dequantised:
+        assert sum(node.output[0] in taker.input for taker in graph.node) == 1
 
 
 def optimised(model: onnx.ModelProto, folder: Path) -> list[str]:
