@@ -1,6 +1,5 @@
 """Every shipped configuration builds its detector and takes a step, here at a size that takes no time."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,8 @@ from model.training.stages import UNREACHED, begin_stage
 from model.training.trainer import Trainer
 from tests.model.small import random_boxes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIGS = Path(str(model.__file__)).parent / "recipes"
 SHIPPED = sorted(CONFIGS.rglob("*.toml"))
 # The shape of the network is the configuration's; how wide and deep it is costs time only.
@@ -28,14 +29,6 @@ SMALL = (
 RESNET18 = 'model.backbone.name="resnet18"'
 PAPER_INPUT = (800, 1000)
 ANCHORS = {"a": 47_250, "b": 12_000, "c": 199_974, "d": 199_974, "e": 199_974, "f": 750_000}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def batch_of_noise() -> Batch:

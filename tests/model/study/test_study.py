@@ -1,15 +1,15 @@
 """The study on coloured rectangles: two rows, of which one builds on the other."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from model.study.__main__ import ROWS, main
 from model.study.page import markers, write_page
 from tests.model.small import coloured_rectangles
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 SETTINGS = {
     "data.train_annotations": '"train.json"',
@@ -24,14 +24,6 @@ SETTINGS = {
     "schedule.warmup_factor": "1e-6",
     "precision": '"float32"',
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
@@ -16,6 +15,8 @@ from model.training.epochs import divide, plan_epoch
 from model.training.precision import precision_for
 from model.training.trainer import DivergedError, Trainer, learning_rate
 from tests.model.small import COLOURS, coloured_rectangles, run_config
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 STEPS = 30
 
@@ -35,15 +36,6 @@ def batches(tmp_path_factory: pytest.TempPathFactory) -> list[Batch]:
 @pytest.fixture
 def config(tmp_path: Path) -> TrainConfig:
     return run_config(tmp_path, STEPS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Sums in one order, and no quarrel with other processes."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def trainer_of(config: TrainConfig) -> Trainer:
