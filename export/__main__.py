@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trained-on", default="", help="what data, for the manifest")
     parser.add_argument("--accuracy", type=Path, help="JSON of fpn-eval --json, for the manifest")
     parser.add_argument(
-        "--images", type=Path, help="folder of photographs to compare on, beside made pictures"
+        "--images", type=Path, help="folder of photographs to compare on, beside made images"
     )
     add_test_settings(parser)
     _add_precision(parser)

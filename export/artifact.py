@@ -6,7 +6,7 @@ has passed parity.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,11 @@ import onnx
 
 from export.graph import feed, missing_weights, trace
 from export.manifest import Judgement, Precision, Provenance, described, manifest
-from export.parity import FLOAT16, ParityError, Report, compare, require
+from export.parity import FLOAT16, ParityError, ParityReport, compare, require
 from export.photographs import framed
-from export.precision.accuracy import AccuracyError, AccuracyGate, faults
+from export.precision.accuracy import LARGEST_DROP, AccuracyGate
 from export.precision.half import halved
+from export.precision.kept_layers import KEPT, least_kept, unjudged
 from export.precision.quantise import Quantizer
 from export.runtime import onnxruntime
 from model.errors import Refused
@@ -26,12 +27,6 @@ from model.network.fpn import LEVELS
 from model.network.pooling import MAX_SIDE
 
 logger = logging.getLogger(__name__)
-
-# Where int8 misses the accuracy gate, so many of the most sensitive runs of layers stay in float32: tried in this order
-# until it passes.
-KEPT = (2, 4, 6, 8, 12, 16)
-# As many where nothing is judged: of the default model they take away three fourths of int8's error, and cost no time.
-KEPT_UNJUDGED = 2
 
 
 class UnfitDetector(Refused):
@@ -44,23 +39,27 @@ class Order:
 
     Attributes:
         precision: of the network.
-        photographs: compared with torch beside the made pictures.
+        photographs: compared with torch beside the made images.
         calibration: photographs for int8's ranges.
-        evaluation: a COCO json and its folder of pictures for int8's accuracy gate; None switches the gate off, and the
+        evaluation: a COCO json and its folder of images for int8's accuracy gate; None switches the gate off, and the
             KEPT_UNJUDGED most sensitive runs stay in float32.
+        largest_drop: points of 100 that int8 may lose of each gated figure.
+        kept: how many runs of layers may stay in float32, tried in this order after none.
     """
 
     precision: Precision = "float32"
     photographs: Sequence[Path] = ()
     calibration: Sequence[Path] = ()
     evaluation: tuple[Path, Path] | None = None
+    largest_drop: float = LARGEST_DROP
+    kept: Sequence[int] = KEPT
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What was found of an artifact that was written: the comparison with torch, and how its precision was judged."""
 
-    parity: Report
+    parity: ParityReport
     judgement: Judgement
 
 
@@ -79,7 +78,7 @@ def write_artifact(
         UnfitDetector: its features are not P2..P6, or its pooling has no operator in the graph.
         ParityError: the graph does not hold the detector's weights, or does not answer as it does.
         AccuracyError: int8 finds too much less than float32.
-        DataError: a picture or the validation set cannot be used.
+        DataError: an image or the validation set cannot be used.
     """
     require_servable(detector)
     return finish_artifact(trace(detector), detector, path, provenance, order)
@@ -170,43 +169,6 @@ def _accurate_int8(
     ]
     quantizer = Quantizer(model, feeds)
     if order.evaluation is None:
-        kept = _layers(_ranked(quantizer)[:KEPT_UNJUDGED])
-        return quantizer.quantised(kept), Judgement("off", float_layers=kept)
-    gate = AccuracyGate.of(model, detector, order.evaluation)
-    return _least_kept(quantizer, gate, detector)
-
-
-def _kept_layers(quantizer: Quantizer) -> Iterator[tuple[str, ...]]:
-    """What to leave in float32: nothing, then ever more; what is sensitive is measured when it is asked for."""
-    yield ()
-    runs = _ranked(quantizer)
-    for count in KEPT:
-        yield _layers(runs[:count])
-        if count >= len(runs):
-            return
-
-
-def _ranked(quantizer: Quantizer) -> list[tuple[str, ...]]:
-    logger.info("measuring which layers are sensitive")
-    return quantizer.most_sensitive()
-
-
-def _layers(runs: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(layer for run in runs for layer in run)
-
-
-def _least_kept(
-    quantizer: Quantizer, gate: AccuracyGate, detector: Detector
-) -> tuple[onnx.ModelProto, Judgement]:
-    """The first of the int8 models, with ever more layers in float32, that passes the gate."""
-    for kept in _kept_layers(quantizer):
-        lowered = quantizer.quantised(kept)
-        report = gate.report(lowered, detector)
-        missed = faults(report)
-        logger.info("int8 with %d layers in float32: %s", len(kept), "; ".join(missed) or report)
-        if not missed:
-            return lowered, Judgement("accuracy", report, kept)
-    raise AccuracyError(
-        f"int8 misses the accuracy gate even with the {len(kept)} most sensitive layers in float32:"
-        f" {'; '.join(missed)}. Calibrate on photographs like those that are served, or stay with float32"
-    )
+        return unjudged(quantizer)
+    gate = AccuracyGate.of(model, detector, order.evaluation, order.largest_drop)
+    return least_kept(quantizer, lambda lowered: gate.verdict(lowered, detector), order.kept)

@@ -93,7 +93,7 @@ def feed(images: Tensor, sizes: Tensor, regions: Tensor | None = None) -> dict[s
 def missing_weights(detector: Detector, model: onnx.ModelProto) -> list[str]:
     """The names of the weights of `detector`, its norms folded, that `model` does not hold bit by bit.
 
-    No answer can show a weight that the pictures of a comparison do not reach, such as one of a class that is nowhere
+    No answer can show a weight that the images of a comparison do not reach, such as one of a class that is nowhere
     seen. Biases of zeros are not looked for: the exporter leaves them out.
     """
     held = {_fingerprint(onnx.numpy_helper.to_array(tensor)) for tensor in model.graph.initializer}

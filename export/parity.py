@@ -47,11 +47,11 @@ class Tolerance:
 
 
 # In float32 a match is a box that is the same for every use; the gate asks for nearly all to match, and for differences
-# on average hardly above float32's own (seen: 1e-6 and 1e-4 px). Weights that no picture reaches show in no answer:
+# on average hardly above float32's own (seen: 1e-6 and 1e-4 px). Weights that no image reaches show in no answer:
 # graph.missing_weights compares those.
 FLOAT32 = Tolerance(0.99, 1e-3, 0.99, 1e-5, 2e-3)
 # float16 keeps 11 bits. The default model, whose AP it leaves as it is (17.9 after 17.7): 0.970 of the detections and
-# 0.976 of the proposals match, with mean differences of 1.3e-3 and 0.15 px (with a black picture among the compared).
+# 0.976 of the proposals match, with mean differences of 1.3e-3 and 0.15 px (with a black image among the compared).
 FLOAT16 = Tolerance(0.90, 2e-2, 0.95, 3e-3, 0.3)
 
 
@@ -60,7 +60,7 @@ class ParityError(ValueError):
 
 
 @dataclass(frozen=True)
-class Report:
+class ParityReport:
     """What the comparison found, of matched boxes where it is about differences.
 
     A share is 0..1, a box difference pixels of the frame; a mean is the largest of the three kinds'.
@@ -116,13 +116,13 @@ def compare(
     model: Path,
     photographs: Sequence[Path] = (),
     tolerance: Tolerance = FLOAT32,
-) -> Report:
+) -> ParityReport:
     """How far the artifact at `model` is from `detector`.
 
     Args:
         detector: in evaluation mode, on the CPU.
         model: an ONNX file, without a manifest or with one.
-        photographs: compared beside the made pictures; each in its own bucket.
+        photographs: compared beside the made images; each in its own bucket.
         tolerance: what counts as a match.
 
     Raises:
@@ -147,10 +147,12 @@ def compare(
     return _report(count, detections, proposals, regions)
 
 
-def _report(images: int, detections: "_Tally", proposals: "_Tally", regions: "_Tally") -> Report:
+def _report(
+    images: int, detections: "_Tally", proposals: "_Tally", regions: "_Tally"
+) -> ParityReport:
     boxes = [tally.box_differences for tally in (detections, proposals, regions)]
     scores = [tally.score_differences for tally in (detections, proposals, regions)]
-    return Report(
+    return ParityReport(
         images=images,
         detections=detections.compared // 2,
         proposals=proposals.compared // 2,
@@ -164,7 +166,7 @@ def _report(images: int, detections: "_Tally", proposals: "_Tally", regions: "_T
     )
 
 
-def require(report: Report, tolerance: Tolerance = FLOAT32) -> None:
+def require(report: ParityReport, tolerance: Tolerance = FLOAT32) -> None:
     """Pass, or raise ParityError with what missed the gate and the whole report."""
     faults = report.faults(tolerance)
     if faults:

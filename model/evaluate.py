@@ -52,7 +52,7 @@ def _evaluated(options: argparse.Namespace) -> tuple[Evaluation, CocoDataset]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fpn-eval", description="Score a detector as COCO does.")
     parser.add_argument("checkpoint", type=Path, help="a run's model.pt or last.pt")
-    parser.add_argument("--images", type=Path, required=True, help="the folder of the pictures")
+    parser.add_argument("--images", type=Path, required=True, help="the folder of the images")
     parser.add_argument("--annotations", type=Path, required=True, help="their COCO json")
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="decoding processes")

@@ -1,4 +1,4 @@
-"""`fpn-propose`: the proposals of a detector in every picture of a data set, as a file for Fast R-CNN.
+"""`fpn-propose`: the proposals of a detector in every image of a data set, as a file for Fast R-CNN.
 
     fpn-propose CHECKPOINT --images DIR --annotations JSON --out FILE [--top 2000]
 
@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="fpn-propose", description="Write a detector's proposals to a file."
     )
     parser.add_argument("checkpoint", type=Path, help="a run's model.pt or last.pt")
-    parser.add_argument("--images", type=Path, required=True, help="the folder of the pictures")
+    parser.add_argument("--images", type=Path, required=True, help="the folder of the images")
     parser.add_argument("--annotations", type=Path, required=True, help="their COCO json")
     parser.add_argument("--out", type=Path, required=True, help="the file, e.g. train.npz")
     parser.add_argument(

@@ -73,41 +73,49 @@ class AccuracyGate:
     """The validation set, and what float32 reaches on it.
 
     Attributes:
-        dataset: pictures and ground truth.
+        dataset: images and ground truth.
         float32: name -> figure in 0..1, of GATED.
+        largest_drop: points of 100 that each may be below.
     """
 
     dataset: CocoDataset
     float32: Mapping[str, float]
+    largest_drop: float = LARGEST_DROP
 
     @classmethod
     def of(
-        cls, model: onnx.ModelProto, detector: Detector, data: tuple[Path, Path]
+        cls,
+        model: onnx.ModelProto,
+        detector: Detector,
+        data: tuple[Path, Path],
+        largest_drop: float = LARGEST_DROP,
     ) -> "AccuracyGate":
-        """The gate for graphs made of the float32 `model`; `data` is a COCO json and its folder of pictures.
+        """The gate for graphs made of the float32 `model`; `data` is a COCO json and its folder of images.
 
         Raises:
             DataError: the data cannot be used, or has other classes.
         """
         dataset = CocoDataset.read(*data)
-        return cls(dataset, _gated(model, detector, dataset))
+        return cls(dataset, _gated(model, detector, dataset), largest_drop)
 
-    def report(self, model: onnx.ModelProto, detector: Detector) -> dict[str, float | int]:
-        """What `model` reaches beside float32, in points of 100, for the manifest."""
+    def verdict(
+        self, model: onnx.ModelProto, detector: Detector
+    ) -> tuple[dict[str, float | int], list[str]]:
+        """What `model` reaches beside float32, in points of 100, for the manifest; and what of it misses the gate."""
         reached = _gated(model, detector, self.dataset)
         values: dict[str, float | int] = {"images": len(self.dataset)}
         for name in GATED:
             values[name] = round(100 * reached[name], 2)
             values[f"{name}_float32"] = round(100 * self.float32[name], 2)
-        return values
+        return values, faults(values, self.largest_drop)
 
 
-def faults(report: Mapping[str, float | int]) -> list[str]:
+def faults(report: Mapping[str, float | int], largest_drop: float = LARGEST_DROP) -> list[str]:
     """What misses the gate, a phrase each; none when it passes."""
     return [
         f"{name} is {report[name]:.2f}, float32's {report[f'{name}_float32']:.2f}"
         for name in GATED
-        if report[f"{name}_float32"] - report[name] > LARGEST_DROP + 1e-9
+        if report[f"{name}_float32"] - report[name] > largest_drop + 1e-9
     ]
 
 

@@ -1,4 +1,4 @@
-"""Training batches: the pictures that a plan draws, decoded, resized and put into one frame with their targets.
+"""Training batches: the images that a plan draws, decoded, resized and put into one frame with their targets.
 
 Workers decode and resize, and draw nothing: what is random stands in the plan (epochs.py).
 
@@ -24,7 +24,7 @@ from model.training.epochs import Draw, Share
 
 @dataclass(frozen=True)
 class Sample:
-    """One picture ready to be batched.
+    """One image ready to be batched.
 
     `image` is uint8 [3, height, width] RGB; `boxes` is float32 [G, 4], x1 y1 x2 y2 pixels of it;
     `labels` is int64 [G]; `proposals` is float32 [P, 4], None where they are not given.
@@ -38,12 +38,12 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures placed top-left in one frame, with their targets: a share of a whole batch, or all of it.
+    """Images placed top-left in one frame, with their targets: a share of a whole batch, or all of it.
 
     `images` is uint8 [N, 3, H, W], zero beyond the content; `sizes` is int64 [N, 2], the (height,
     width) of each content; `gt_boxes` and `gt_labels` hold N tensors as in `Sample`, and so does
     `proposals`, or nothing where they are not given. `positions` are their N places among the
-    `whole` batch's pictures.
+    `whole` batch's images.
     """
 
     images: Tensor
@@ -55,11 +55,11 @@ class Batch:
     proposals: list[Tensor] = field(default_factory=list)
 
     def to(self, device: torch.device | str) -> "Batch":
-        """Return the batch on `device`; from pinned memory the copy does not block."""
+        """The batch on `device`; from pinned memory the copy does not block."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
-        """Return the batch in pinned memory; the DataLoader calls this by name."""
+        """The batch in pinned memory; the DataLoader calls this by name."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
@@ -75,13 +75,13 @@ class Batch:
 
 
 class TrainingSet(Dataset[Sample]):
-    """The pictures of a data set as a plan draws them; indexed by a `Draw`.
+    """The images of a data set as a plan draws them; indexed by a `Draw`.
 
     Args:
         dataset: what is drawn from.
         resize: the rule; another short side than its own scales the longest side along.
-        proposals: of the pictures, to go with them; None where a stage makes its own.
-        count: the best so many of each picture's.
+        proposals: of the images, to go with them; None where a stage makes its own.
+        count: the best so many of each image's.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class TrainingSet(Dataset[Sample]):
         self.count = count
 
     def __len__(self) -> int:
-        """Return the number of pictures."""
+        """The number of images."""
         return len(self.dataset)
 
     def __getitem__(self, draw: Draw) -> Sample:
-        """Return the picture that `draw` describes, resized by the rule.
+        """The image that `draw` describes, resized by the rule.
 
         Raises:
             DataError: its file cannot be decoded.
@@ -126,14 +126,14 @@ class TrainingSet(Dataset[Sample]):
         )
 
     def _given(self, index: int) -> npt.NDArray[np.float32]:
-        """The proposals [P, 4] that go with a picture, in its pixels; none where a stage makes its own."""
+        """The proposals [P, 4] that go with an image, in its pixels; none where a stage makes its own."""
         if self.proposals is None:
             return np.zeros((0, 4), dtype=np.float32)
         return self.proposals.of(self.dataset.records[index].image_id, self.count).boxes
 
 
 def collate(samples: Sequence[Sample], share: Share) -> Batch:
-    """Return the samples of a share, in its order, as one batch."""
+    """The samples of a share, in its order, as one batch."""
     sizes = torch.tensor([sample.image.shape[1:] for sample in samples])
     images = torch.zeros((len(samples), 3, *share.frame), dtype=torch.uint8)
     for image, sample in zip(images, samples, strict=True):
@@ -167,7 +167,7 @@ class _Steps(Dataset[list[Batch]]):
 def training_loader(
     dataset: TrainingSet, steps: Iterable[Sequence[Share]], workers: int
 ) -> DataLoader[list[Batch]]:
-    """Return what iterates over the batches of each step, in order, from one start of its `workers` to the last step.
+    """What iterates over the batches of each step, in order, from one start of its `workers` to the last step.
 
     0 workers means this process.
     """

@@ -52,7 +52,7 @@ def _parameters(parameters: Iterable[Tensor]) -> str:
 
 
 def _seconds_a_step(run: Run) -> float:
-    """The median of some steps, with the loading of their pictures."""
+    """The median of some steps, with the loading of their images."""
     durations = []
     started = time.perf_counter()
     for number, batches in enumerate(islice(run.batches(), WARM_UP + TIMED)):

@@ -1,11 +1,11 @@
-"""Which pictures an epoch puts together, and how a batch is shared.
+"""Which images an epoch puts together, and how a batch is shared.
 
 An epoch's plan is a pure function of the seed and the epoch's number, and holds every random choice (order, mirror
 images, scale). A run that is resumed makes the same plan again and goes on behind the batch where it stopped.
 
-Batches pad to their largest picture, so landscape and portrait pictures are kept apart, as in torchvision's and
-Detectron2's samplers, pictures of like aspect go together, and a batch has one short side. What is left over of the two
-orientations shares the last batches, so that every picture is drawn once an epoch and an epoch of I pictures has
+Batches pad to their largest image, so landscape and portrait images are kept apart, as in torchvision's and
+Detectron2's samplers, images of like aspect go together, and a batch has one short side. What is left over of the two
+orientations shares the last batches, so that every image is drawn once an epoch and an epoch of I images has
 ceil(I / batch_size) batches.
 """
 
@@ -18,15 +18,15 @@ import numpy as np
 from model.config.resize import Size
 from model.config.training import TrainConfig
 
-# Batches' worth of pictures, drawn at random, among which those of like aspect are put together. On Pascal VOC at
-# batches of 8, padded frames have 1.57 times the pictures' pixels in any order, 1.16 with the orientations apart, and
-# 1.07 with this; were all pictures sorted, 1.04, but then an epoch's batches would be much like the last one's.
+# Batches' worth of images, drawn at random, among which those of like aspect are put together. On Pascal VOC at
+# batches of 8, padded frames have 1.57 times the images' pixels in any order, 1.16 with the orientations apart, and
+# 1.07 with this; were all images sorted, 1.04, but then an epoch's batches would be much like the last one's.
 WINDOW = 8
 
 
 @dataclass(frozen=True)
 class Draw:
-    """One appearance of a picture in training: its index, whether mirrored, at which short side."""
+    """One appearance of an image in training: its index, whether mirrored, at which short side."""
 
     index: int
     flip: bool
@@ -37,7 +37,7 @@ class Draw:
 class Share:
     """What one process takes at once of a batch: some draws, and their positions in the whole.
 
-    `whole` counts the batch's pictures, `frame` is its (height, width): neither depends on how it is divided.
+    `whole` counts the batch's images, `frame` is its (height, width): neither depends on how it is divided.
     """
 
     draws: tuple[Draw, ...]
@@ -68,10 +68,10 @@ def plan_epoch(
     short_sides: Sequence[int],
     flip: bool = True,
 ) -> list[list[Draw]]:
-    """Return the batches of an epoch over pictures of `sizes`, each picture in exactly one.
+    """The batches of an epoch over images of `sizes`, each image in exactly one.
 
     Args:
-        sizes: (height, width) of each picture.
+        sizes: (height, width) of each image.
         seed: of the run, not negative.
         epoch: from 0.
         batch_size: of all batches but one, which may be smaller.
@@ -104,7 +104,7 @@ def _chunks(indices: Sequence[int], length: int) -> list[list[int]]:
 
 
 def divide(batch: Sequence[Draw], frame: Size, parts: int) -> list[Share]:
-    """Return the shares of `parts` takers, who take its pictures in turn; of a small batch some are empty."""
+    """The shares of `parts` takers, who take its images in turn; of a small batch some are empty."""
     positions = range(len(batch))
     return [
         Share(tuple(batch[part::parts]), tuple(positions[part::parts]), len(batch), frame)

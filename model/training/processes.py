@@ -38,7 +38,7 @@ class Processes:
             tensor.copy_(part.view_as(tensor))
 
     def wait(self) -> None:
-        """Return when all have come here."""
+        """Waits until all have come here."""
         if self.count > 1:
             dist.barrier()
 

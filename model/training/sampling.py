@@ -15,7 +15,7 @@ from model.training.matching import NEGATIVE, POSITIVE
 
 
 def generator_of(seed: int, step: int, position: int) -> torch.Generator:
-    """What draws for one picture: the one at `position` of a step's whole batch.
+    """What draws for one image: the one at `position` of a step's whole batch.
 
     So a draw depends neither on the steps before nor on how the batch is divided.
     """

@@ -1,7 +1,7 @@
 """float16 and int8: what is lowered, what stays, and the gates before a file gets its name."""
 
 import json
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,15 @@ import pytest
 import torch
 from PIL import Image
 
-from export import artifact as artifact_module
 from export.__main__ import main
 from export.artifact import Order, finish_artifact
+from export.graph import feed
 from export.manifest import Provenance
 from export.parity import FLOAT16
 from export.photographs import FEWEST_CALIBRATED, calibration_photographs, framed
-from export.precision.accuracy import AccuracyError, faults
+from export.precision.accuracy import AccuracyError, AccuracyGate, faults
 from export.precision.half import halved
+from export.precision.kept_layers import KEPT_UNJUDGED
 from export.precision.network import Network
 from export.precision.quantise import RUN, Quantizer
 from export.runtime import onnxruntime
@@ -125,39 +126,14 @@ def test_float16_passes_its_own_comparison_with_torch(
     assert outcome.parity.matched_detections >= FLOAT16.min_matched
 
 
-def test_ever_more_of_the_most_sensitive_runs_stay_in_float32_until_the_gate_passes(
-    graph: onnx.ModelProto,
-    detector: Detector,
-    judged: Order,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ranked = [("node_a",), ("node_b", "node_c"), ("node_d",), ("node_e",)]
-    tried: list[tuple[str, ...]] = []
-
-    def quantised(self: Quantizer, kept: Sequence[str] = ()) -> onnx.ModelProto:
-        tried.append(tuple(kept))
-        return graph
-
-    monkeypatch.setattr(Quantizer, "quantised", quantised)
-    monkeypatch.setattr(Quantizer, "most_sensitive", lambda self: ranked)
-    monkeypatch.setattr(artifact_module, "KEPT", (2, 3, 8, 12))
-    monkeypatch.setattr(artifact_module, "faults", lambda report: ["AP is low"])
-    with pytest.raises(AccuracyError, match="even with the 5 most sensitive layers"):
-        finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, judged)
-    layers = ("node_a", "node_b", "node_c", "node_d", "node_e")
-    assert tried == [(), layers[:3], layers[:4], layers]
-
-
 def test_an_int8_artifact_says_what_it_was_judged_on(
     graph: onnx.ModelProto,
     detector: Detector,
     judged: Order,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(artifact_module, "faults", lambda report: [])
-    finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, judged)
+    lenient = replace(judged, largest_drop=100.0)
+    finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, lenient)
     content = manifest_of(tmp_path / "m.onnx")
     assert content["precision"] == "int8"
     assert content["gate"]["kind"] == "accuracy"
@@ -171,38 +147,35 @@ def test_int8_that_nobody_judges_keeps_its_most_sensitive_runs(
     order = Order("int8", calibration=photographs)
     judgement = finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, order).judgement
     assert judgement.gate == "off"
-    assert len(judgement.float_layers) == artifact_module.KEPT_UNJUDGED * RUN
+    assert len(judgement.float_layers) == KEPT_UNJUDGED * RUN
 
 
-def test_a_bad_quantisation_is_refused_and_leaves_the_old_file(
-    graph: onnx.ModelProto,
-    detector: Detector,
-    judged: Order,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_int8_that_finds_too_little_is_refused_and_leaves_the_old_file(
+    graph: onnx.ModelProto, detector: Detector, judged: Order, tmp_path: Path
 ) -> None:
-    whole = Quantizer.quantised
-
-    def spoilt(self: Quantizer, kept: Sequence[str] = ()) -> onnx.ModelProto:
-        """As if the ranges had been taken on pictures a hundred times as dark."""
-        model = whole(self, kept)
-        for tensor in model.graph.initializer:
-            if tensor.name.endswith("_scale") and not tensor.dims:
-                tensor.CopyFrom(
-                    onnx.numpy_helper.from_array(
-                        onnx.numpy_helper.to_array(tensor) / 100, tensor.name
-                    )
-                )
-        return model
-
-    monkeypatch.setattr(Quantizer, "quantised", spoilt)
-    monkeypatch.setattr(artifact_module, "KEPT", ())
+    """Here no int8 would find enough: it would have to find more than float32."""
+    strict = replace(judged, largest_drop=-1.0, kept=())
     path = tmp_path / "m.onnx"
     path.write_bytes(b"the one before")
     with pytest.raises(AccuracyError, match=r"AP is \d"):
-        finish_artifact(graph, detector, path, PROVENANCE, judged)
+        finish_artifact(graph, detector, path, PROVENANCE, strict)
     assert path.read_bytes() == b"the one before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_bad_quantisation_misses_the_gate(
+    graph: onnx.ModelProto, detector: Detector, judged: Order
+) -> None:
+    assert judged.evaluation is not None
+    gate = AccuracyGate.of(graph, detector, judged.evaluation)
+    feeds = [feed(*each) for each in framed(judged.calibration, detector.config.resize)]
+    whole = Quantizer(graph, feeds).quantised()
+    for tensor in whole.graph.initializer:  # as if calibrated on images a hundred times as dark
+        if tensor.name.endswith("_scale") and not tensor.dims:
+            values = onnx.numpy_helper.to_array(tensor) / 100
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    _, missed = gate.verdict(whole, detector)
+    assert len(missed) == 2
 
 
 @pytest.mark.parametrize(

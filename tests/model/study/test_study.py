@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from model.study.__main__ import ROWS, main
+from model.study.__main__ import main
 from model.study.page import markers, write_page
+from model.study.rows import ROWS
 from tests.model.small import coloured_rectangles
 
 pytestmark = pytest.mark.usefixtures("one_thread")
