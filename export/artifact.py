@@ -85,7 +85,7 @@ def write_artifact(
 
 
 def require_servable(detector: Detector) -> None:
-    """Refuse what the artifact's contract (docs/architecture.md) has no place for.
+    """Refuse what the artifact's contract (docs/artifact.md) has no place for.
 
     Raises:
         UnfitDetector: so it is.

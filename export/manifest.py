@@ -1,4 +1,4 @@
-"""The manifest: what a server must know of an artifact and cannot read from its graph (docs/architecture.md)."""
+"""The manifest: what a server must know of an artifact and cannot read from its graph (docs/artifact.md)."""
 
 import hashlib
 import json

@@ -1,6 +1,6 @@
 """The resize rule: what size an image becomes, and the frame that it is placed in.
 
-Rule and buckets are part of the artifact's contract (docs/architecture.md, "The resize rule"): the service states them
+Rule and buckets are part of the artifact's contract (docs/artifact.md, "The resize rule"): the service states them
 a second time, and a contract test holds the two together pixel by pixel.
 
     size    (height, width) in pixels, always in this order

@@ -35,7 +35,7 @@ from model.network.rpn import LevelPredictions, RpnHead
 
 
 class Detections(NamedTuple):
-    """The artifact's outputs (docs/architecture.md), in its order.
+    """The artifact's outputs (docs/artifact.md), in its order.
 
     boxes [N, D, 4] float32, scores [N, D] float32, labels, levels [N, D] int64, counts [N] int64; proposals [N, D, 2]
     int64, (level's place, index in it) of the proposal behind each detection; proposal_boxes [N, L, K, 4] float32,

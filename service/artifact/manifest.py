@@ -1,4 +1,4 @@
-"""The manifest: what an exported model says of itself; docs/architecture.md describes its keys.
+"""The manifest: what an exported model says of itself; docs/artifact.md describes its keys.
 
 The service serves a file only when it understands every key and value of its manifest.
 """

@@ -1,7 +1,7 @@
 """Upright RGB pixels to a frame that the model takes: resized, and placed in the bucket.
 
 Sizes are (height, width). A frame is uint8 [3, H, W], RGB, content top-left, the rest zero. The
-resize rule is that of docs/architecture.md; `model/` has it too (config/resize.py and
+resize rule is that of docs/artifact.md; `model/` has it too (config/resize.py and
 data/transforms.py), and a contract test keeps the two alike.
 """
 
