@@ -32,12 +32,15 @@ COMPOSE = [
     *("docker", "compose", "--project-name", PROJECT, "--env-file", os.devnull),
     *("-f", "docker-compose.yml", "-f", "deploy/compose.cpu.yml"),
 ]
-USER_ID = 10001  # as in the Dockerfile
+# As in the Dockerfile.
+USER_ID = 10001
 COMMANDS = ["fpn-detect", "fpn-serve"]
 UP_TIMEOUT_S = 420
 SCRAPE_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 45  # stop_grace_period in docker-compose.yml
-SIZE = (180, 240)  # height, width of the image
+# stop_grace_period in docker-compose.yml.
+STOP_TIMEOUT_S = 45
+# Height and width of the image.
+SIZE = (180, 240)
 
 INSIDE = """
 import errno, glob, importlib.util, json, os
@@ -83,14 +86,16 @@ class Reply:
 
 def main() -> int:
     """The exit code, after everything has been checked and taken down."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that `finally` runs
+    # So that `finally` runs.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         check_docker()
     except NoDocker as missing:
         print(f"compose-test: {missing}", file=sys.stderr)
         return 2
     try:
-        take_down()  # what a run that was killed has left
+        # What a run that was killed has left.
+        take_down()
         run([*COMPOSE, "build", "detector"])
         run([*COMPOSE, "up", "--detach", "--wait", "--wait-timeout", str(UP_TIMEOUT_S)])
         check_all()
@@ -225,7 +230,8 @@ def png(height: int, width: int) -> bytes:
     """A PNG file of height x width pixels: a bright disc on a ground under a sky, both graded."""
     rows = bytearray()
     for y in range(height):
-        rows.append(0)  # the row's filter: none
+        # The row's filter: none.
+        rows.append(0)
         for x in range(width):
             if (x - width / 3) ** 2 + (y - height / 2) ** 2 < (height / 4) ** 2:
                 rows += bytes((230, 200 - x % 40, 60))

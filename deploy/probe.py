@@ -10,7 +10,8 @@ import http.client
 import os
 import sys
 
-TIMEOUT_S = 4.0  # below the time that Docker gives a health check, so that the reason is printed
+# Below the time that Docker gives a health check, so that the reason is printed.
+TIMEOUT_S = 4.0
 
 
 def main(path: str) -> int:
