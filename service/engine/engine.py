@@ -107,7 +107,9 @@ def _check_tensors(
 ) -> None:
     got = {arg.name: (arg.type, len(arg.shape)) for arg in found}
     if set(got) != set(expected):
-        raise InvalidModel(f"expected {kind}s {sorted(expected)}, got {sorted(got)}")
+        raise InvalidModel(
+            f"expected {kind}s {sorted(expected)}, got {sorted(got)}: export the model again with this version"
+        )
     for name, (dtype, rank) in expected.items():
         if got[name] != (dtype, rank):
             raise InvalidModel(
