@@ -30,8 +30,8 @@ BAND_CELLS = 16
 
 
 # The parts of the sorting key: a level's place among four, an image, a band of rows, a column. Together they stay below
-# 2^30, for OpenVINO and TensorRT keep 64-bit integers in 32 bits. So frames have at most MAX_SIDE pixels a side and
-# batches MAX_IMAGES images: an artifact says so, and its server refuses others.
+# 2^30, for OpenVINO and TensorRT keep 64-bit integers in 32 bits. So frames have at most MAX_SIDE pixels a side,
+# which export holds buckets to, and batches MAX_IMAGES images; a server's FPN_MAX_BATCH ends below.
 MAX_SIDE, MAX_IMAGES = 2**12, 2**11
 _COLUMNS = MAX_SIDE // 2 ** POOLED_LEVELS[0]
 _BANDS = _COLUMNS // BAND_CELLS
