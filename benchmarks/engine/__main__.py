@@ -22,21 +22,17 @@ from benchmarks.engine.networks import (
     DEFAULT_FRAME,
     RESNET50_FRAME,
     default_detector,
-    flops_per_image,
     seeded_resnet50,
 )
-from benchmarks.engine.peak import peaks
 from benchmarks.engine.photographs import MOST, photographs
 from benchmarks.engine.processes import Child, ContenderFailed
-from benchmarks.engine.summary import NAMES, Measured, speed_table, stage_table
+from benchmarks.engine.summary import NAMES, Measured, speed_table
 from benchmarks.machine import this_machine
 from model.command_line import positive
 from model.network.detector import Detector
 
 BATCHED = ("eager", "float32", "int8")
 WARM_UPS = {"compiled": 4}  # it compiles anew for the second and third run, for sizes that change
-PROFILED = ("torchvision-onnx", "float32", "int8")  # ONNX Runtime says where its time goes
-PROFILED_RUNS = 7
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -46,17 +42,10 @@ def main(arguments: list[str] | None = None) -> int:
     images = photographs(frame)
     detector = seeded_resnet50(images[0]) if options.model == "resnet50" else default_detector()
     given = {k: v for k in ("float32", "int8") if (v := vars(options)[k]) is not None}
-    most = peaks(options.threads)
     with TemporaryDirectory() as folder:
         artifacts = Artifacts(detector, images, Path(folder), given)
         results = _measured(options, artifacts, images)
-    text = "\n\n".join(
-        [
-            _conditions(options, detector, frame, most),
-            speed_table(results, flops_per_image(detector, images[0]), most),
-            stage_table(results),
-        ]
-    )
+    text = f"{_conditions(options, detector, frame)}\n\n{speed_table(results)}"
     print(text)
     if options.markdown:
         options.markdown.write_text(text + "\n", encoding="utf-8")
@@ -83,12 +72,9 @@ def _measured(
             able = {k: c for k, c in children.items() if batch == 1 or k in BATCHED}
             _race(able, results, batch, options.rounds)
         for kind in [kind for kind in children if not results[kind].failed]:
-            _tell(f"{kind}: stages")
             measured, child = results[kind], children[kind]
             try:
                 measured.found = child.ask("found")
-                if kind in PROFILED:
-                    measured.stages = child.ask("stages", runs=PROFILED_RUNS)["stages"]
             except ContenderFailed as failure:
                 measured.failed = str(failure)
     return results
@@ -117,16 +103,13 @@ def _race(
                 del running[kind]
 
 
-def _conditions(
-    options: argparse.Namespace, detector: Detector, frame: tuple[int, int], most: dict[str, float]
-) -> str:
+def _conditions(options: argparse.Namespace, detector: Detector, frame: tuple[int, int]) -> str:
     libraries = ", ".join(
         f"{name} {version(name)}" for name in ("torch", "torchvision", "onnxruntime")
     )
     return (
         f"`--model {options.model}`: {detector.config.backbone.name}, frame {frame[0]} x {frame[1]}, up to {MOST}"
-        f" photographs, {options.rounds} rounds, {options.threads} threads; {this_machine()}; {libraries}. Matrix peak:"
-        f" float32 {most['float32'] / 1e9:.0f}, int8 {most['int8'] / 1e9:.0f} thousand million operations a second."
+        f" photographs, {options.rounds} rounds, {options.threads} threads; {this_machine()}; {libraries}."
     )
 
 
@@ -137,7 +120,7 @@ def _tell(line: str) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m benchmarks.engine",
-        description="The detector against torchvision's, in one run: time, stages, memory, share of the peak.",
+        description="The detector against torchvision's, in one run: time, memory, detections.",
     )
     parser.add_argument("--model", choices=["resnet50", "default"], default="default")
     parser.add_argument(

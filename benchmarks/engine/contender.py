@@ -5,7 +5,6 @@ answers, one JSON object a line:
 
     {"do": "run", "batch": n}      {"seconds": s}: the median of a turn; ready-made inputs of n photographs to results
     {"do": "found"}                {"boxes": [...], "labels": [...], "scores": [...]} of the first photograph
-    {"do": "stages", "runs": n}    {"stages": {stage: seconds}} of one photograph (ONNX Runtime only)
     {"do": "peak"}                 {"bytes": n}: the most memory that it ever held
 """
 
@@ -63,7 +62,7 @@ def main() -> int:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
     module, _, name = MAKERS[kind].partition(":")
-    contender = getattr(importlib.import_module(module), name)(Path(model), int(threads))
+    contender: Contender = getattr(importlib.import_module(module), name)(Path(model), int(threads))
     images = np.load(photographs)
     print(json.dumps({"ready": True}), file=answers)
     for line in sys.stdin:
@@ -71,15 +70,14 @@ def main() -> int:
     return 0
 
 
-def _answer(contender: Any, photographs: Photographs, request: dict[str, Any]) -> dict[str, Any]:
+def _answer(
+    contender: Contender, photographs: Photographs, request: dict[str, Any]
+) -> dict[str, Any]:
     if request["do"] == "peak":
         return {"bytes": _peak_bytes()}
     inputs = contender.prepared(photographs[: request.get("batch", 1)])
-    if request["do"] == "stages":
-        return {"stages": contender.stages(inputs, request["runs"])}
     if request["do"] == "found":
-        found: dict[str, Any] = contender.found(contender.run(inputs))
-        return found
+        return contender.found(contender.run(inputs))
     time.sleep(SETTLE_S)
     seconds: list[float] = []
     while sum(seconds) < TURN_S:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from export.made_pictures import made_batch
 from model.config.detector import DetectorConfig
@@ -63,14 +62,6 @@ def seeded_resnet50(photograph: NDArray[np.uint8]) -> Detector:
         images = torch.cat([torch.from_numpy(photograph)[None], made])
         _spread(detector, images, torch.cat([torch.tensor([RESNET50_FRAME]), made_sizes]))
     return detector
-
-
-def flops_per_image(detector: Detector, photograph: NDArray[np.uint8]) -> int:
-    """Floating-point operations (a multiplication and an addition are two) of convolutions and matrix products."""
-    images = torch.from_numpy(photograph)[None]
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        detector.detect(images, torch.tensor([images.shape[-2:]]))
-    return int(counter.get_total_flops())
 
 
 def _spread(detector: Detector, images: Tensor, sizes: Tensor) -> None:

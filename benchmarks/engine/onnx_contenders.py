@@ -1,15 +1,12 @@
 """ONNX files in ONNX Runtime on the CPU: torchvision's own export, and ours in each precision."""
 
-import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.engine.contender import Photographs, torchvision_found
-from benchmarks.engine.stages import WARM_UPS, seconds_by_stage
 from export.runtime import onnxruntime
 
 Feed = dict[str, NDArray[Any]]
@@ -25,31 +22,15 @@ class OnnxContender:
     """
 
     def __init__(self, model: Path, threads: int) -> None:
-        self._model, self._threads = model, threads
-        self._session = self._open()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = FATAL
+        self._session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
 
     def run(self, inputs: Feed) -> list[NDArray[Any]]:
         """All outputs, in the graph's order."""
         outputs: list[NDArray[Any]] = self._session.run(None, inputs)
         return outputs
-
-    def stages(self, inputs: Feed, runs: int) -> dict[str, float]:
-        """Median seconds of each stage, from the profile of a session of its own; its first runs are left out."""
-        with TemporaryDirectory() as folder:
-            session = self._open(profile=Path(folder) / "profile")
-            for _ in range(WARM_UPS + runs):
-                session.run(None, inputs)
-            events = json.loads(Path(session.end_profiling()).read_text())
-        return seconds_by_stage(events, runs)
-
-    def _open(self, profile: Path | None = None) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.log_severity_level = FATAL
-        if profile is not None:
-            options.enable_profiling = True
-            options.profile_file_prefix = str(profile)
-        return onnxruntime.InferenceSession(self._model, options, ["CPUExecutionProvider"])
 
 
 class TorchvisionOnnx(OnnxContender):

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.engine.stages import STAGES, share_of_rest
 from model.network.boxes import box_iou
 
 NAMES = {
@@ -20,8 +19,6 @@ NAMES = {
     "int8": "ours, int8",
 }
 BASELINE = "torchvision-onnx"
-# Whose peak a contender is measured against, where it is not float32's; bfloat16's is not measured.
-PRECISION = {"int8": "int8", "openvino-bfloat16": ""}
 
 # Detections that the server would report by default, and the overlap at which two are the same.
 LEAST_SCORE, SAME_IOU = 0.5, 0.75
@@ -35,14 +32,12 @@ class Measured:
         seconds: batch size -> a duration each round.
         peak_bytes: batch size -> the most memory held up to then, smaller batches before.
         found: its detections in the first photograph: boxes, labels, scores.
-        stages: seconds of one image by stage; empty where unknown.
         failed: why it gave up; empty if it did not.
     """
 
     seconds: dict[int, list[float]] = field(default_factory=dict)
     peak_bytes: dict[int, int] = field(default_factory=dict)
     found: dict[str, list[Any]] = field(default_factory=dict)
-    stages: dict[str, float] = field(default_factory=dict)
     failed: str = ""
 
 
@@ -68,7 +63,7 @@ def same_detections(expected: Mapping[str, list[Any]], got: Mapping[str, list[An
     return float(same.any(dim=1)[certain].float().mean())
 
 
-def speed_table(results: Results, flops: int, peaks: Mapping[str, float]) -> str:
+def speed_table(results: Results) -> str:
     """Every contender at every batch size."""
     rows = []
     for kind, measured in results.items():
@@ -77,7 +72,6 @@ def speed_table(results: Results, flops: int, peaks: Mapping[str, float]) -> str
         for batch, seconds in measured.seconds.items():
             middle = median(seconds)
             relative = ratio(results, kind, BASELINE, batch)
-            peak = peaks.get(PRECISION.get(kind, "float32"))
             rows.append(
                 [
                     NAMES[kind],
@@ -86,30 +80,14 @@ def speed_table(results: Results, flops: int, peaks: Mapping[str, float]) -> str
                     f"{min(seconds):.3f} to {max(seconds):.3f}",
                     f"{batch / middle:.2f}",
                     "" if relative is None else f"{relative:.2f}",
-                    f"{100 * flops * batch / middle / peak:.0f} %" if peak else "",
                     f"{measured.peak_bytes[batch] / 2**20:,.0f} MiB",
                     _sameness(results, measured) if batch == 1 else "",
                 ]
             )
     heads = (
         "contender", "batch", "median s", "range s", "images/s", "time an image, of ONNX Runtime's",
-        "of matrix peak", "peak memory", "finds eager's detections",
+        "peak memory", "finds eager's detections",
     )  # fmt: skip
-    return table(heads, rows)
-
-
-def stage_table(results: Results) -> str:
-    """Milliseconds of one image by stage."""
-    rows = [
-        [
-            NAMES[kind],
-            *(f"{1000 * measured.stages[stage]:.1f}" for stage in STAGES),
-            f"{100 * share_of_rest(measured.stages):.1f} %",
-        ]
-        for kind, measured in results.items()
-        if measured.stages
-    ]
-    heads = ("ms an image", *STAGES, "neither convolution nor fully connected")
     return table(heads, rows)
 
 

@@ -6,8 +6,6 @@ from benchmarks.engine.summary import Measured, ratio, same_detections, speed_ta
 
 Found = dict[str, list[Any]]
 
-PEAKS = {"float32": 1e9, "int8": 4e9}
-
 
 def run_of(*seconds: float, batch: int = 1) -> Measured:
     return Measured(seconds={batch: list(seconds)}, peak_bytes={batch: 2**20})
@@ -37,18 +35,13 @@ def test_nothing_found_is_nothing_the_same() -> None:
     assert same_detections(expected, {"boxes": [], "labels": [], "scores": []}) == 0
 
 
-def test_the_share_of_the_peak_is_of_the_precision_and_the_whole_batch() -> None:
-    text = speed_table({"int8": run_of(1.0, batch=4)}, flops=500_000_000, peaks=PEAKS)
-    assert "| 4 | 1.000 | 1.000 to 1.000 | 4.00 |  | 50 % |" in text
-
-
-def test_there_is_no_share_of_a_peak_that_was_not_measured() -> None:
-    text = speed_table({"openvino-bfloat16": run_of(1.0)}, flops=500_000_000, peaks=PEAKS)
-    assert "%" not in text
+def test_images_a_second_are_those_of_the_whole_batch() -> None:
+    text = speed_table({"int8": run_of(1.0, 2.0, 4.0, batch=4)})
+    assert "| 4 | 2.000 | 1.000 to 4.000 | 2.00 |  | 1 MiB |  |" in text
 
 
 def test_who_failed_says_why_in_the_table() -> None:
-    text = speed_table({"compiled": Measured(failed="no answer within 5 s")}, 1, PEAKS)
+    text = speed_table({"compiled": Measured(failed="no answer within 5 s")})
     assert "| torchvision, torch.compile | no answer within 5 s |" in text
 
 
