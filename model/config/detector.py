@@ -15,11 +15,7 @@ from model.config.resize import ResizeRule
 from model.config.types import STRICT, Fraction, Length, NonNegative, Positive
 
 BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
-
-
 PyramidKind = Literal["fpn", "finest", "bottom_up", "no_lateral", "c4", "c5"]
-
-
 BOTTLENECK_NETWORKS = ("resnet50", "resnet101")
 
 

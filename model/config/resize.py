@@ -20,18 +20,12 @@ from pydantic.dataclasses import dataclass
 from model.config.types import STRICT, Positive
 
 Size = tuple[int, int]
-
-
 Rounding = Literal["round", "floor"]
-
-
 Interpolation = Literal["pillow-bilinear", "bilinear"]
-
 
 # Both sides of every frame are multiples of it: the stride of C5, the coarsest map that convolutions make, so that each
 # map is exactly half of the one before and doubling undoes it. P6 is subsampled from P5, and takes any side.
 FRAME_STRIDE = 32
-
 
 # How much longer than its aspect says a default bucket is: 500 x 333 is not quite 3:2.
 SLACK = 1.02

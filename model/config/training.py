@@ -15,14 +15,8 @@ from model.config.types import STRICT, Fraction, NonNegative, Positive
 
 # The images a step that `schedule.learning_rate` is stated for.
 BASE_BATCH = 16
-
-
 StageName = Literal["joint", "rpn", "fast"]
-
-
 PartName = Literal["backbone", "pyramid", "rpn", "roi"]
-
-
 PrecisionName = Literal["auto", "mixed", "float32"]
 
 

@@ -22,10 +22,7 @@ from model.network.pretrained import torchvision_network
 # Which of torchvision's modules end in C2..C5, and how many channels those have. MobileNetV2's features[0] is its
 # stem, as conv1 is a ResNet's, and its last 1x1 convolution (features[18]) belongs to the classifier.
 RESNET_STAGES = ("layer1", "layer2", "layer3", "layer4")
-
-
 MOBILENET_V2_STAGES = (slice(1, 4), slice(4, 7), slice(7, 14), slice(14, 18))
-
 
 CHANNELS = {
     "resnet18": (64, 128, 256, 512),

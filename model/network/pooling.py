@@ -19,15 +19,12 @@ from model.network.boxes import box_area
 
 POOLED_LEVELS = (2, 3, 4, 5)
 
-
 # A box of exactly 224 px at any offset must land on k0: in float32 its area may come out a hair low, and floor would
 # then drop it a level. 1e-6 outside the logarithm suffices; 1e-8 inside it is lost to rounding.
 LEVEL_EPSILON = 1e-6
 
-
 # Rows of a map that are pooled together: of 8, 16, 32, 64 (all alike within 10 %) measured best.
 BAND_CELLS = 16
-
 
 # The parts of the sorting key: a level's place among four, an image, a band of rows, a column. Together they stay below
 # 2^30, for OpenVINO and TensorRT keep 64-bit integers in 32 bits. So frames have at most MAX_SIDE pixels a side,

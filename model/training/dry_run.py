@@ -23,7 +23,7 @@ def describe(run: Run) -> str:
         f"backbone {detector.config.backbone.name}": detector.backbone,
         f"pyramid {detector.config.pyramid.kind}": detector.fpn,
         "proposal head": detector.rpn,
-        f"second stage {detector.config.roi.head}": detector.roi,
+        f"region head {detector.config.roi.head}": detector.roi,
         "all": detector,
     }
     processes, accumulate = run.processes.count, schedule.accumulate

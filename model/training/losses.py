@@ -1,4 +1,4 @@
-"""The losses of both stages.
+"""The losses of the proposal head and of the region head.
 
 Source: Faster R-CNN (Ren et al. 2015), equation 1, on every pyramid level at once (section 4.1 of the FPN paper), and
 Fast R-CNN (Girshick 2015), equations 1 to 3. An image's classification terms are means over its sampled candidates; its

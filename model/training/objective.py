@@ -1,6 +1,6 @@
 """What training minimises: from a batch through the network to the losses of the run's stage.
 
-Source: section 4 of the FPN paper; joint training of both stages, as Detectron and torchvision do it, or one
+Source: section 4 of the FPN paper; joint training of both heads, as Detectron and torchvision do it, or one
 stage by itself, as in the paper (stages.py).
 
 Legend
@@ -27,7 +27,7 @@ from model.training.targets import sample_anchors, sample_regions
 
 @dataclass(frozen=True)
 class Seen:
-    """What the losses of both stages look at: a batch, its maps [N, d, H, W], and the maps as one table of cells.
+    """What the losses of both heads look at: a batch, its maps [N, d, H, W], and the maps as one table of cells.
 
     `draws` choose the samples, one for each image.
     """
@@ -81,7 +81,7 @@ class Objective:
 
     @torch.no_grad()
     def _proposals(self, seen: Seen) -> Proposals:
-        """What the proposal head offers the second stage in joint training: it looks at all anchors."""
+        """What the proposal head offers the region head in joint training: it looks at all anchors."""
         rpn = self.detector.config.rpn
         with self._autocast():
             predictions = self.detector.rpn(seen.maps)

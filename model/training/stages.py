@@ -3,7 +3,7 @@
 The paper trains the two stages apart (section 5); joint training is everyone's habit since, and the default.
 
     rpn    backbone, pyramid and proposal head, by the proposal losses alone
-    fast   backbone, pyramid and second stage, on the proposals of a file
+    fast   backbone, pyramid and region head, on the proposals of a file
     joint  all of it at once
 
 Composed, they make the 4-step training of Faster R-CNN (Ren et al. 2015, section 3.2) that table 5 calls sharing; see

@@ -50,7 +50,7 @@ def sample_anchors(
     config: RpnConfig,
     generators: Sequence[torch.Generator],
 ) -> AnchorSample:
-    """The anchors that the first stage learns from.
+    """The anchors that the proposal head learns from.
 
     Args:
         anchors: [M, 4], of all levels; those outside the image count too, as the paper has it.
@@ -90,7 +90,7 @@ def sample_regions(
     config: RoiConfig,
     generators: Sequence[torch.Generator],
 ) -> RegionSample:
-    """The regions that the second stage learns from; ground truth joins the proposals.
+    """The regions that the region head learns from; ground truth joins the proposals.
 
     Args:
         proposals: of N images, without gradient.

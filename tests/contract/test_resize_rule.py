@@ -15,8 +15,6 @@ from service.artifact.manifest import ResizeRule
 from service.pictures import framing
 
 sides = st.integers(1, 900)
-
-
 ROUNDINGS: tuple[resize.Rounding, ...] = get_args(resize.Rounding)
 INTERPOLATIONS: tuple[resize.Interpolation, ...] = get_args(resize.Interpolation)
 

@@ -6,9 +6,5 @@ from typing import Any
 import model
 
 SHIPPED = sorted((Path(str(model.__file__)).parent / "recipes").rglob("*.toml"))
-
-
 DATA = {"root": "photos", "train_annotations": "train.json", "train_images": "images"}
-
-
 RUN: dict[str, Any] = {"name": "a run", "data": DATA}

@@ -1,11 +1,7 @@
 """The levels that tests of the proposal head and of its proposals look at."""
 
 RATIOS = (0.5, 1.0, 2.0)
-
-
 A = len(RATIOS)
-
-
 GRIDS = ((8, 14, (4, 4)), (4, 7, (8, 8)))  # rows, columns, strides: a frame of 32 x 56
 
 

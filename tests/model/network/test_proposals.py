@@ -37,12 +37,10 @@ def test_a_batch_without_any_given_box_has_one_that_is_not_real() -> None:
 
 SIZES = torch.tensor([[32, 56], [27, 40], [32, 30]])
 
-
 ANCHORS = [
     AnchorGrid(cell_anchors((size,), RATIOS), *grid)
     for size, grid in zip((8.0, 16.0), GRIDS, strict=True)
 ]
-
 
 CONFIG = RpnConfig(nms_iou=0.7, min_size=1e-3)
 

@@ -12,16 +12,12 @@ from model.training.targets import sample_anchors
 
 GRIDS = ((8, 14, (4, 4)), (4, 7, (8, 8)))
 
-
 ANCHORS = [
     AnchorGrid(cell_anchors((size,), (0.5, 1.0, 2.0)), *grid).all()
     for size, grid in zip((8.0, 16.0), GRIDS, strict=True)
 ]
 
-
 EVERYTHING = RpnConfig(batch_per_image=100_000)  # takes every positive and negative: no chance
-
-
 NOTHING = torch.zeros(0, 4)
 
 

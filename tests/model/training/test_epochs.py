@@ -11,7 +11,6 @@ sizes_of_pictures = st.lists(
     st.tuples(st.integers(1, 50), st.integers(1, 50)), min_size=1, max_size=60
 )
 
-
 batch_sizes = st.integers(1, 7)
 
 

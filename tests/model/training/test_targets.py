@@ -49,14 +49,8 @@ def test_anchors_outside_the_image_count() -> None:
 
 
 BOX = [10.0, 10.0, 30.0, 50.0]  # 20 x 40
-
-
 HALF = [10.0, 10.0, 30.0, 30.0]  # IoU exactly one half with BOX
-
-
 LESS = [10.0, 10.0, 30.0, 29.0]
-
-
 AWAY = [60.0, 10.0, 80.0, 30.0]
 
 

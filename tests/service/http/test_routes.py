@@ -15,7 +15,6 @@ pytestmark = pytest.mark.anyio
 
 POISON = (255, 0, 13)
 
-
 # Of a photograph of 30 x 45, red 255 and green 200.
 WHOLE = {"index": 0, "score": 1.0, "box": [0.0, 0.0, 45.0, 30.0]}
 PROMISED = {

@@ -1,0 +1,45 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from model.config.training import DataConfig
+from model.data.faults import DataError
+from model.training.datasets import read_datasets
+from tests.model.small import coloured_rectangles
+
+TRAIN = Path("train.json")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    coloured_rectangles(tmp_path, 4)
+    return tmp_path
+
+
+def rewritten(root: Path, name: str, **changes: object) -> Path:
+    """A copy of the COCO file, called `name`, with other values for some keys."""
+    document = json.loads((root / TRAIN).read_text()) | changes
+    (root / name).write_text(json.dumps(document))
+    return Path(name)
+
+
+def test_without_validation_there_is_only_what_is_trained_on(root: Path) -> None:
+    datasets = read_datasets(DataConfig(root, TRAIN, Path()))
+    assert len(datasets.training) == 4
+    assert (datasets.validation, datasets.train_proposals, datasets.val_proposals) == (None,) * 3
+
+
+def test_a_validation_set_of_other_classes_is_refused_with_both_lists(root: Path) -> None:
+    categories = [{"id": n, "name": name} for n, name in enumerate(("red", "green", "grey"), 1)]
+    other = rewritten(root, "val.json", categories=categories)
+    with pytest.raises(DataError, match=r"val\.json: expected .*'blue'\], got .*'grey'\]"):
+        read_datasets(DataConfig(root, TRAIN, Path(), other, Path()))
+
+
+def test_the_digest_is_of_what_is_trained_on_and_not_of_what_it_is_scored_on(root: Path) -> None:
+    digest = read_datasets(DataConfig(root, TRAIN, Path())).digest
+    annotations = json.loads((root / TRAIN).read_text())["annotations"]
+    fewer = rewritten(root, "fewer.json", annotations=annotations[1:])
+    assert read_datasets(DataConfig(root, TRAIN, Path(), fewer, Path())).digest == digest
+    assert read_datasets(DataConfig(root, fewer, Path())).digest != digest
