@@ -67,7 +67,7 @@ def served_metrics(engine: Engine, dataset: CocoDataset, batch_size: int) -> Ser
     """The metrics of the engine's model on the data set.
 
     Raises:
-        Refused: the classes differ, or the service refuses an image; the message names it.
+        Refused: no class in common, or the service refuses an image; the message names it.
     """
     categories = category_ids(engine.manifest.classes, dataset)
     results: list[dict[str, Any]] = []

@@ -45,13 +45,13 @@ class Inventory:
     def fault_lines(self) -> list[str]:
         """A line for each kind of fault: how many, and the first few."""
         return [
-            f"{fault}: {_some(names, _NAMED_IN_INVENTORY)}" for fault, names in self.faults.items()
+            f"{fault}: {some(names, _NAMED_IN_INVENTORY)}" for fault, names in self.faults.items()
         ]
 
 
 def offended(what: str, offenders: Sequence[str]) -> str:
     """The line of an error: `what` was wrong, how many offend, and the first of them."""
-    return f"{what}: {_some(offenders, _NAMED_IN_ERROR)}"
+    return f"{what}: {some(offenders, _NAMED_IN_ERROR)}"
 
 
 def refuse(what: str, offenders: Sequence[str]) -> None:
@@ -60,6 +60,6 @@ def refuse(what: str, offenders: Sequence[str]) -> None:
         raise DataError(offended(what, offenders))
 
 
-def _some(names: Sequence[str], limit: int) -> str:
+def some(names: Sequence[str], limit: int = _NAMED_IN_ERROR) -> str:
     """The count and the first names, as `12: a, b, c, ...`."""
     return f"{len(names)}: {', '.join(names[:limit])}{', ...' if len(names) > limit else ''}"

@@ -65,13 +65,13 @@ def evaluate(
     """The metrics of the detector's detections, and of its proposals if these are wanted.
 
     Args:
-        detector: in evaluation mode; its class names must be the data set's, in any order.
+        detector: in evaluation mode; its classes are the data set's of the same names.
         dataset: images and ground truth.
         loading: how the images are fed.
         proposals: measure them too, of all levels and of each.
 
     Raises:
-        DataError: the classes differ, or an image cannot be decoded.
+        DataError: no class in common, or an image cannot be decoded.
     """
     categories = category_ids(detector.class_names, dataset)
     results: list[dict[str, Any]] = []

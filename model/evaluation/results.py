@@ -3,6 +3,7 @@
 D      detections an image   L, K   levels, and proposals of each   B      boxes of one image
 """
 
+import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,11 +11,13 @@ import torch
 from torch import Tensor
 
 from model.data.coco import CocoDataset
-from model.data.faults import DataError
+from model.data.faults import DataError, some
 from model.data.transforms import scale_boxes
 from model.evaluation.inference import Finding
 from model.network.detections import FinalBoxes
 from model.network.detector import Detections
+
+logger = logging.getLogger(__name__)
 
 
 class PhotoDetections(NamedTuple):
@@ -25,20 +28,28 @@ class PhotoDetections(NamedTuple):
     labels: Tensor
 
 
-def category_ids(class_names: Sequence[str], dataset: CocoDataset) -> list[int]:
-    """The data set's category id of each of the detector's labels, matched by name.
+def category_ids(class_names: Sequence[str], dataset: CocoDataset) -> list[int | None]:
+    """The data set's category id of each of the detector's labels, matched by name; None where it has no such class.
+
+    What only one of both has is logged: a class of the detector alone is not scored, and one of the data set alone is
+    never found.
 
     Raises:
-        DataError: the classes differ.
+        DataError: they have no class in common.
     """
     ids = dict(zip(dataset.class_names, dataset.category_ids, strict=True))
-    if set(class_names) != ids.keys():
+    only_detector = [name for name in class_names if name not in ids]
+    only_data = sorted(ids.keys() - set(class_names))
+    if len(only_detector) == len(class_names):
         raise DataError(
-            "expected one set of classes, but only the detector has "
-            f"{sorted(set(class_names) - ids.keys())} and only the data set "
-            f"{sorted(ids.keys() - set(class_names))}"
+            "expected a class that the detector and the data set have in common, but the detector has "
+            f"{some(only_detector)} and the data set {some(only_data)}"
         )
-    return [ids[name] for name in class_names]
+    if only_detector:
+        logger.warning("not scored, as the data set has no such class: %s", some(only_detector))
+    if only_data:
+        logger.warning("never found, as the detector has no such class: %s", some(only_data))
+    return [ids.get(name) for name in class_names]
 
 
 def in_photograph(finding: Finding[Detections] | Finding[FinalBoxes]) -> PhotoDetections:
@@ -49,14 +60,15 @@ def in_photograph(finding: Finding[Detections] | Finding[FinalBoxes]) -> PhotoDe
 
 
 def detection_results(
-    image_id: int, detections: PhotoDetections, categories: Sequence[int]
+    image_id: int, detections: PhotoDetections, categories: Sequence[int | None]
 ) -> list[dict[str, Any]]:
-    """An image's detections as COCO results; `categories` are the labels' ids."""
+    """An image's detections as COCO results; `categories` are the labels' ids, None leaves its detections out."""
     results = box_results(image_id, detections.boxes, detections.scores)
     labels = detections.labels.tolist()
     return [
         result | {"category_id": categories[label]}
         for result, label in zip(results, labels, strict=True)
+        if categories[label] is not None
     ]
 
 

@@ -70,7 +70,7 @@ def find_at_scales(
     The detector's own scale is measured too, but merged only if it is one of them.
 
     Raises:
-        DataError: the classes differ, or an image cannot be decoded.
+        DataError: no class in common, or an image cannot be decoded.
     """
     categories = category_ids(detector.class_names, dataset)
     resize, roi = detector.config.resize, detector.config.roi
@@ -95,7 +95,7 @@ def find_at_scales(
     return ScaledFindings(results, _figures(measured, str(resize.short_side), len(dataset)))
 
 
-def _results(found: _ByImage, categories: Sequence[int]) -> list[dict[str, Any]]:
+def _results(found: _ByImage, categories: Sequence[int | None]) -> list[dict[str, Any]]:
     return [
         result
         for image_id, detections in found.items()

@@ -62,7 +62,7 @@ def metrics_among(
     """The COCO metrics of what the second stage makes of the best `rpn.post_nms_test` given proposals.
 
     Raises:
-        DataError: the classes differ, or an image cannot be decoded.
+        DataError: no class in common, or an image cannot be decoded.
     """
     categories = category_ids(detector.class_names, dataset)
     device = detector.device

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from model.config.training import DataConfig
 from model.data.coco import CocoDataset
-from model.data.faults import DataError
+from model.data.faults import DataError, some
 from model.data.proposal_file import ProposalSet
 
 logger = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Datasets:
-    """Those of a run, of the same classes; None where there are none."""
+    """Those of a run; classes are matched by name, ids may differ. None where there are none."""
 
     training: CocoDataset
     validation: CocoDataset | None = None
@@ -32,7 +32,7 @@ def read_datasets(data: DataConfig) -> Datasets:
     """The data sets that a configuration names.
 
     Raises:
-        DataError: a file contradicts itself or the others, or the classes differ.
+        DataError: a file contradicts itself or the others, or no class is in both.
     """
     training = CocoDataset.read(
         data.root / data.train_annotations,
@@ -46,17 +46,22 @@ def read_datasets(data: DataConfig) -> Datasets:
         validation = CocoDataset.read(
             data.root / data.val_annotations, data.root / data.val_images, verify=data.verify
         )
-        if validation.class_names != training.class_names:
-            raise DataError(
-                f"{data.val_annotations}: expected the training set's classes"
-                f" {list(training.class_names)}, got {list(validation.class_names)}"
-            )
+        _require_common_class(data, training, validation)
     return Datasets(
         training,
         validation,
         _proposals(data.train_proposals, training),
         _proposals(data.val_proposals, validation),
     )
+
+
+def _require_common_class(data: DataConfig, training: CocoDataset, validation: CocoDataset) -> None:
+    """Refuses, before training, what no evaluation could score; evaluations say what else differs."""
+    if set(training.class_names).isdisjoint(validation.class_names):
+        raise DataError(
+            f"{data.val_annotations}: expected some of the training set's classes"
+            f" {some(training.class_names)}, got {some(validation.class_names)}"
+        )
 
 
 def _proposals(path: Path | None, dataset: CocoDataset | None) -> ProposalSet | None:

@@ -151,9 +151,9 @@ def test_classes_that_differ_cost_one_line(
     coloured: CocoFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     coloured.read()
-    checkpoint = tiny_checkpoint(coloured.root / "model.pt", class_names=("red", "blue"))
+    checkpoint = tiny_checkpoint(coloured.root / "model.pt", class_names=("left", "right"))
     assert main(arguments(coloured, checkpoint)) == 2
-    assert "only the detector has ['blue']" in failure(capsys)
+    assert "the detector has 2: left, right" in failure(capsys)
 
 
 @pytest.mark.parametrize("size", ["0", "-2", "many"])

@@ -1,9 +1,12 @@
 """How a detector is scored on a data set: what it finds, and how that is told."""
 
+import math
+
 import pytest
 from PIL import Image
 
 from model.data.faults import DataError
+from model.evaluation.detection_metrics import class_rows
 from model.evaluation.evaluation import evaluate
 from model.evaluation.feeding import Loading
 from tests.model.colours import LEVEL_NAMES, ColourDetector
@@ -45,9 +48,27 @@ def test_the_batch_size_changes_no_figure(coloured: CocoFolder, batch_size: int)
     assert figures == evaluate(ColourDetector(), dataset, LOADING).metrics.scalars()
 
 
-def test_classes_that_differ_are_refused_with_what_differs(coloured: CocoFolder) -> None:
-    detector = ColourDetector(class_names=("red", "blue"))
-    with pytest.raises(DataError, match=r"detector has \['blue'\].*data set \['green'\]"):
+def test_the_classes_that_both_have_are_scored_as_if_there_were_no_others(
+    coloured: CocoFolder,
+) -> None:
+    whole = evaluate(ColourDetector(), coloured.read(), LOADING).metrics
+    detector = ColourDetector(class_names=("red", "unused 12"))
+    metrics = evaluate(detector, coloured.read(), LOADING).metrics
+    assert metrics.ap_per_class["red"] == whole.ap_per_class["red"]
+    assert metrics.ap_per_class["green"] == 0
+
+
+def test_a_class_without_boxes_has_no_figure(coloured: CocoFolder) -> None:
+    coloured.document["categories"].append({"id": 9, "name": "blue"})
+    metrics = evaluate(ColourDetector(), coloured.read(), LOADING).metrics
+    assert math.isnan(metrics.ap_per_class["blue"])
+    assert metrics.AP > 0.9
+    assert class_rows(metrics)["blue"] == {"AP": "-", "AP50": "-", "boxes": "0"}
+
+
+def test_a_detector_of_other_classes_is_refused(coloured: CocoFolder) -> None:
+    detector = ColourDetector(class_names=("left", "right"))
+    with pytest.raises(DataError, match=r"detector has 2: left, right and the data set 2: green"):
         evaluate(detector, coloured.read(), LOADING)
 
 

@@ -56,9 +56,21 @@ def test_categories_are_matched_by_name_in_the_order_of_the_labels(folder: CocoF
     assert category_ids(("dog", "cat"), dataset) == [7, 3]
 
 
-def test_classes_that_differ_are_refused_with_what_either_side_alone_has(
-    folder: CocoFolder,
+def test_classes_that_only_one_side_has_are_said_and_left_out(
+    folder: CocoFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder.add_image("a.png", (8, 9))
-    with pytest.raises(DataError, match=r"detector has \['cow'\].*data set \['dog'\]"):
-        category_ids(("cat", "cow"), folder.read())
+    categories = category_ids(("cow", "cat"), folder.read())
+    assert categories == [None, 3]
+    assert [record.getMessage() for record in caplog.records] == [
+        "not scored, as the data set has no such class: 1: cow",
+        "never found, as the detector has no such class: 1: dog",
+    ]
+    found = PhotoDetections(torch.ones(2, 4), torch.ones(2), torch.tensor([0, 1]))
+    assert [result["category_id"] for result in detection_results(2, found, categories)] == [3]
+
+
+def test_a_detector_without_any_of_the_classes_is_refused(folder: CocoFolder) -> None:
+    folder.add_image("a.png", (8, 9))
+    with pytest.raises(DataError, match=r"detector has 1: cow and the data set 2: cat, dog"):
+        category_ids(("cow",), folder.read())

@@ -31,10 +31,22 @@ def test_without_validation_there_is_only_what_is_trained_on(root: Path) -> None
 
 
 def test_a_validation_set_of_other_classes_is_refused_with_both_lists(root: Path) -> None:
-    categories = [{"id": n, "name": name} for n, name in enumerate(("red", "green", "grey"), 1)]
+    categories = [{"id": n, "name": name} for n, name in enumerate(("one", "two", "three"), 1)]
     other = rewritten(root, "val.json", categories=categories)
-    with pytest.raises(DataError, match=r"val\.json: expected .*'blue'\], got .*'grey'\]"):
+    with pytest.raises(DataError, match=r"val\.json: expected .*3: red, green, blue, got 3: one"):
         read_datasets(DataConfig(root, TRAIN, Path(), other, Path()))
+
+
+def test_a_validation_set_may_have_other_ids_and_lack_a_class(root: Path) -> None:
+    names = {1: "red", 2: "green", 3: "blue"}
+    document = json.loads((root / TRAIN).read_text())
+    others = [a | {"category_id": 90 - a["category_id"]} for a in document["annotations"]]
+    fewer = [a for a in others if a["category_id"] != 88]  # no green
+    categories = [{"id": 90 - n, "name": name} for n, name in names.items() if name != "green"]
+    val = rewritten(root, "val.json", annotations=fewer, categories=categories)
+    validation = read_datasets(DataConfig(root, TRAIN, Path(), val, Path())).validation
+    assert validation is not None
+    assert validation.class_names == ("blue", "red")
 
 
 def test_the_digest_is_of_what_is_trained_on_and_not_of_what_it_is_scored_on(root: Path) -> None:
