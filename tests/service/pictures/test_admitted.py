@@ -7,6 +7,7 @@ from PIL import Image
 
 from service.errors import InvalidImage, TooLarge, UnsupportedMediaType
 from service.pictures.admitted import FORMATS, admitted_image
+from service.pictures.header import MOST_PARTS, header
 from tests.service.images import encoded, plain, png
 
 MAX_PIXELS = 50_000_000
@@ -30,6 +31,22 @@ def test_more_pixels_than_the_limit_are_refused_before_anything_is_decoded() -> 
         admitted_image(header_only, 10_099)
     assert caught.value.reason == "pixels"
     assert admitted_image(data, 10_100).size == (101, 100)
+
+
+@pytest.mark.parametrize("size", [(65_536, 1), (1, 65_536)])
+def test_a_side_longer_than_a_jpeg_can_have_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(TooLarge, match="at most 65535 a side") as caught:
+        admitted_image(png(*size), MAX_PIXELS)
+    assert caught.value.reason == "pixels"
+    assert admitted_image(png(65_535, 1), MAX_PIXELS).size == (1, 65_535)
+
+
+def test_the_sides_of_what_hides_them_from_our_own_reading_are_refused_too() -> None:
+    data = encoded(plain(50, 60, (1, 2, 3)), "JPEG")
+    hidden = data[:2] + b"\xff\xfe\0\x02" * (MOST_PARTS + 1) + data[2:]
+    assert header(hidden) is None
+    with pytest.raises(TooLarge):
+        admitted_image(hidden, 50 * 60 - 1)
 
 
 def test_a_bomb_is_refused() -> None:
