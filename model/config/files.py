@@ -6,6 +6,7 @@ by key; a list replaces the base's list.
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,6 +77,18 @@ def apply_override(values: dict[str, Any], override: str) -> None:
         values[leaf] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         values[leaf] = text.strip()
+
+
+def changed(config: Config, overrides: Sequence[str], source: str) -> Config:
+    """`config` with what `overrides` say, as in `apply_override`.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value; `source` begins the message.
+    """
+    values = to_mapping(config)
+    for override in overrides:
+        apply_override(values, override)
+    return from_mapping(type(config), values, source)
 
 
 def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """`fpn-import`, `python -m model.importers PROJECT WEIGHTS OUT`: another project's weights become a checkpoint."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.command_line import exit_status
+from model.command_line import exit_status, positive
 from model.errors import Refused
 from model.importers.detectron2 import import_detectron2, read_detectron2
 from model.importers.published import published_file
@@ -64,16 +65,59 @@ def _parser() -> argparse.ArgumentParser:
             type=Path,
             help="names, one a line, in label order and without the background; not needed for COCO's",
         )
+        _add_settings(project)
     return parser
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    """Adds what a model may have been built with and no state dict says."""
+    group = parser.add_argument_group(
+        "settings", "of the model, where they are not its project's defaults: weights do not tell"
+    )
+    group.add_argument(
+        "--anchors", type=_numbers, metavar="8,16,..", help="a size a level, finest first"
+    )
+    group.add_argument("--ratios", type=_numbers, metavar="0.5,1,2", help="height / width")
+    group.add_argument("--min-size", type=positive, metavar="N", help="the shorter side's (800)")
+    group.add_argument("--max-size", type=positive, metavar="N", help="the longer side's (1333)")
+    group.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="any other setting of the detector, e.g. pixels.mean=[0.5,0.5,0.5]",
+    )
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"expected numbers, as 8,16,32,64,128, got {text}"
+        ) from None
+
+
+def _settings(options: argparse.Namespace) -> list[str]:
+    keys = {
+        "anchors.sizes": options.anchors,
+        "anchors.ratios": options.ratios,
+        "resize.short_side": options.min_size,
+        "resize.max_side": options.max_size,
+    }
+    given = [f"{key}={json.dumps(value)}" for key, value in keys.items() if value is not None]
+    return [*given, *options.set]
 
 
 def _imported(options: argparse.Namespace) -> Detector:
     lines = options.classes.read_text("utf-8").splitlines() if options.classes else []
     names = tuple(line.strip() for line in lines if line.strip())
     if options.project == "detectron2":
-        return import_detectron2(read_detectron2(Path(options.weights)), names)
+        content = read_detectron2(Path(options.weights))
+        return import_detectron2(content, names, _settings(options))
     path = published_file() if options.weights == COCO else Path(options.weights)
-    return import_torchvision(read_torch_file(path), names, options.norm_epsilon)
+    content = read_torch_file(path)
+    return import_torchvision(content, names, options.norm_epsilon, _settings(options))
 
 
 if __name__ == "__main__":

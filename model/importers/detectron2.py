@@ -4,8 +4,9 @@ Source: Detectron2's modeling (backbone/resnet, backbone/fpn, proposal_generator
 Base-RCNN-FPN and faster_rcnn_R_*_FPN, and checkpoint/detection_checkpoint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from zipfile import is_zipfile
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from model.config.detector import (
     RoiConfig,
     RpnConfig,
 )
+from model.config.files import changed
 from model.config.resize import ResizeRule
 from model.importers.arrays import read_arrays
 from model.importers.layout import Layout, imported, named_classes, weights_of
@@ -65,26 +67,30 @@ ABOVE_ZERO = float(np.finfo(np.float32).tiny)
 
 
 def read_detectron2(path: Path) -> object:
-    """The content of a .pth file, or of a .pkl of arrays, none of whose code is run.
+    """The content of a torch file, or of a .pkl of arrays, none of whose code is run.
 
     Raises:
         UnreadableFile: it is something else.
     """
-    return read_arrays(path) if path.suffix == ".pkl" else read_torch_file(path)
+    pickled = path.suffix.lower() in (".pkl", ".pickle") and not is_zipfile(path)
+    return read_arrays(path) if pickled else read_torch_file(path)
 
 
-def import_detectron2(content: object, class_names: tuple[str, ...] = ()) -> Detector:
+def import_detectron2(
+    content: object, class_names: tuple[str, ...] = (), settings: Sequence[str] = ()
+) -> Detector:
     """The detector of a file's `content`.
 
     Args:
         content: a state dict of tensors or arrays, or a dict with one under "model".
         class_names: in label order; none are needed for COCO's 80.
+        settings: other than those of Base-RCNN-FPN, as "resize.short_side=400": what no state dict says.
 
     Raises:
-        ImportRefused: it is the state dict of something else.
+        Refused: it is the state dict of something else, or of other settings.
     """
     state = _tensors(weights_of(content, DETECTRON2))
-    config = detectron2_config(DETECTRON2.network(state))
+    config = changed(detectron2_config(DETECTRON2.network(state)), settings, "detectron2")
     published = tuple(name for name in coco_classes() if not name.startswith("unused"))
     names = named_classes(DETECTRON2.num_classes(state), class_names, published)
     return imported(DETECTRON2, state, config, names)

@@ -21,6 +21,7 @@ from torch import Tensor
 from model.config.detector import BackboneName, DetectorConfig
 from model.errors import Refused
 from model.network.detector import Detector
+from model.network.state_dicts import NoStateDict, state_dict_in
 
 # Blocks of layer3 (res4) tell the networks of bottlenecks apart (He et al. 2015, table 1).
 BLOCKS: dict[BackboneName, tuple[int, ...]] = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
@@ -135,18 +136,15 @@ class Layout:
 
 
 def weights_of(content: object, layout: Layout) -> dict[str, object]:
-    """The state dict in a file's `content`: that itself, or the one under "model" where training wrote more beside it.
+    """The state dict in a file's `content`, whatever training put around it.
 
     Raises:
         ImportRefused: there is none.
     """
-    if isinstance(content, dict) and isinstance(content.get("model"), dict):
-        content = content["model"]
-    if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
-        raise ImportRefused(
-            f"expected {layout.model}, got another object: {type(content).__name__}"
-        )
-    return content
+    try:
+        return state_dict_in(content, f"{layout.layers['rpn.logits'][0]}.weight")
+    except NoStateDict as error:
+        raise ImportRefused(f"expected {layout.model}: {error}") from None
 
 
 def named_classes(
@@ -172,10 +170,22 @@ def imported(
     Raises:
         ImportRefused: `state` is not the state dict of such a detector.
     """
+    _require_anchors(layout, state, config)
     detector = Detector(config, names)
     tensors = layout.check(state, detector)
     detector.load_state_dict(convert(layout, tensors, config))
     return detector.eval()
+
+
+def _require_anchors(layout: Layout, state: Mapping[str, object], config: DetectorConfig) -> None:
+    """Refuses weights of another number of anchors than the settings have; sizes and ratios show in no tensor."""
+    key = f"{layout.layers['rpn.logits'][0]}.weight"
+    rows, ratios = _shape(state.get(key)), config.anchors.ratios
+    if rows and rows[0] != len(ratios):
+        raise ImportRefused(
+            f"{key} has {rows[0]} anchors a cell, the settings {len(ratios)}, of the ratios {ratios}: give the"
+            " model's own with --ratios (and --anchors, which no tensor shows)"
+        )
 
 
 def convert(layout: Layout, state: State, config: DetectorConfig) -> State:

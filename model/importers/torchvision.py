@@ -8,7 +8,7 @@ than torchvision's. A trained network never reports them, for it never saw an ex
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
@@ -19,6 +19,7 @@ from model.config.detector import (
     DetectorConfig,
     RoiConfig,
 )
+from model.config.files import changed
 from model.config.resize import ResizeRule
 from model.importers.layout import Layout, imported, named_classes, weights_of
 from model.network.detector import Detector
@@ -57,7 +58,10 @@ _OLD = (
 
 
 def import_torchvision(
-    content: object, class_names: tuple[str, ...] = (), norm_epsilon: float = 0.0
+    content: object,
+    class_names: tuple[str, ...] = (),
+    norm_epsilon: float = 0.0,
+    settings: Sequence[str] = (),
 ) -> Detector:
     """The detector of a file's `content`.
 
@@ -65,12 +69,14 @@ def import_torchvision(
         content: a state dict, or a dict with one under "model".
         class_names: of the foreground, in label order; none are needed for COCO's 90.
         norm_epsilon: see `torchvision_config`.
+        settings: other than torchvision's own, as "resize.short_side=400": what no state dict says.
 
     Raises:
-        ImportRefused: it is the state dict of something else.
+        Refused: it is the state dict of something else, or of other settings.
     """
     state = current_names(weights_of(content, TORCHVISION))
     config = torchvision_config(TORCHVISION.network(state), norm_epsilon)
+    config = changed(config, settings, "torchvision")
     names = named_classes(TORCHVISION.num_classes(state), class_names, coco_classes())
     return imported(TORCHVISION, state, config, names)
 

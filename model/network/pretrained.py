@@ -3,11 +3,12 @@
 from http.client import HTTPException
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 from torchvision import models as networks
 
 from model.config.detector import BackboneConfig
 from model.errors import Refused
+from model.network.state_dicts import NoStateDict, state_dict_in
 from model.network.torch_file import UnreadableFile, read_torch_file
 
 # A classifier is no part of a backbone: a file may lack it.
@@ -46,20 +47,21 @@ def _downloaded(name: str) -> nn.Module:
 
 def _load_weights(network: nn.Module, path: Path, name: str) -> None:
     try:
-        state = read_torch_file(path)
+        content = read_torch_file(path)
     except UnreadableFile as error:
         raise WeightsError(
             f"{path}: expected a state dict of torchvision's {name}, got {error}"
         ) from None
     expected = network.state_dict()
+    try:
+        found = state_dict_in(content, next(iter(expected)))
+    except NoStateDict as error:
+        raise WeightsError(f"{path}: not the weights of {name}: {error}") from None
     needed = {key for key in expected if not key.startswith(CLASSIFIERS)}
     needed -= {key for key in needed if key.endswith("num_batches_tracked")}
-    found = state if isinstance(state, dict) else {}
     missing = sorted(needed - found.keys())
     wrong = [
-        key
-        for key in sorted(needed & found.keys())
-        if not isinstance(found[key], Tensor) or found[key].shape != expected[key].shape
+        key for key in sorted(needed & found.keys()) if _shape(found[key]) != expected[key].shape
     ]
     if missing or wrong:
         raise WeightsError(
@@ -67,3 +69,7 @@ def _load_weights(network: nn.Module, path: Path, name: str) -> None:
             f" {len(wrong)} have another shape {wrong[:3]}"
         )
     network.load_state_dict({key: found[key] for key in needed}, strict=False)
+
+
+def _shape(value: object) -> Size | None:
+    return value.shape if isinstance(value, Tensor) else None

@@ -1,13 +1,17 @@
 """Files that `torch.save` wrote, read without running code from them."""
 
 import pickle
+import re
 import struct
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from model.errors import Refused
+from model.network.stand_ins import STAND_INS, finished
 
 # What the restricted reader raises on files that are damaged, hold code, or are something else.
 _UNFIT = (
@@ -25,27 +29,36 @@ _UNFIT = (
 )
 
 
+# As torch wants them: what is called, and the name that it is called by.
+_ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (stand_in, name) for name, stand_in in STAND_INS.items()
+]
+
+
 class UnreadableFile(Refused):
     """A file without plain values and tensors of torch's; the message, one line, says what came instead."""
 
 
 def read_torch_file(path: Path) -> object:
-    """The plain values and tensors of `path`, on the CPU.
+    """The plain values, tensors and NumPy arrays of `path`, on the CPU.
 
     Raises:
         UnreadableFile: there is no such file, it is damaged, or reading it would run code.
     """
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_ALLOWED):
             # of damaged files, that they might be in a new format
             warnings.simplefilter("ignore")
             content: object = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise UnreadableFile(error.strerror or str(error)) from None
     except _UNFIT as error:
-        # torch's own text counsels to read the file in a way that would run its code.
-        kind = type(error).__name__
-        raise UnreadableFile(
-            f"something else, or a damaged file ({kind} in reading it as tensors)"
-        ) from None
-    return content
+        raise UnreadableFile(_reason(error)) from None
+    return finished(content)
+
+
+def _reason(error: Exception) -> str:
+    """What was wrong; torch's own text counsels to read the file in a way that would run its code."""
+    if named := re.search(r"Unsupported global: GLOBAL (\S+)|unsupported GLOBAL (\S+)", str(error)):
+        return f"a file that names {named[1] or named[2]}, which is not called"
+    return f"something else, or a damaged file ({type(error).__name__} in reading it as tensors)"

@@ -37,6 +37,12 @@ def test_arrays_come_back_as_they_were_pickled(tmp_path: Path, protocol: int) ->
     assert (got["__author__"], got["more"]) == ("someone", [1, (2.5, None)])
 
 
+def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
+    content = {"AP": np.float64(0.25), "epoch": np.int32(-7), "done": np.bool_(True)}
+    got = read_arrays(written(tmp_path / "a.pkl", content))
+    assert got == {"AP": 0.25, "epoch": -7, "done": True}
+
+
 def test_python_2s_strings_are_latin_1(tmp_path: Path) -> None:
     # {"b": array([1, 258], uint16)} as Python 2 and NumPy 1 wrote it: the bytes are a string.
     text = (
@@ -77,7 +83,7 @@ def test_a_pickle_that_names_anything_else_is_refused_and_not_run(
     assert not target.exists()
 
 
-@pytest.mark.parametrize("content", [OrderedDict(a=1), {1, 2}.__class__, np.float32(1), slice(3)])
+@pytest.mark.parametrize("content", [OrderedDict(a=1), {1, 2}.__class__, slice(3)])
 def test_other_objects_are_refused_by_name(tmp_path: Path, content: object) -> None:
     with pytest.raises(UnreadableFile, match="it names "):
         read_arrays(written(tmp_path / "a.pkl", content))

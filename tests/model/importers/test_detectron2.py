@@ -105,13 +105,15 @@ def test_a_step_of_fine_tuning_moves_what_it_trains(detector: Detector, tmp_path
     assert {"roi.fc1.weight", "roi.logits.weight", "roi.deltas.weight"} <= moved
 
 
-def test_both_kinds_of_file_are_read(tmp_path: Path) -> None:
-    (tmp_path / "a.pkl").write_bytes(pickle.dumps({"model": {"a": np.ones(2)}}))
-    torch.save({"model": {"a": torch.ones(2)}, "iteration": 7}, tmp_path / "a.pth")
-    for name in ("a.pkl", "a.pth"):
-        content = read_detectron2(tmp_path / name)
-        assert isinstance(content, dict)
-        assert content["model"]["a"].tolist() == [1, 1]
+@pytest.mark.parametrize("name", ["a.pkl", "a.PKL", "a.pickle", "torch.pkl", "torch.pth"])
+def test_both_kinds_of_file_are_read_whatever_they_are_called(tmp_path: Path, name: str) -> None:
+    if name.startswith("torch"):
+        torch.save({"model": {"a": torch.ones(2)}, "iteration": 7}, tmp_path / name)
+    else:
+        (tmp_path / name).write_bytes(pickle.dumps({"model": {"a": np.ones(2)}}))
+    content = read_detectron2(tmp_path / name)
+    assert isinstance(content, dict)
+    assert content["model"]["a"].tolist() == [1, 1]
 
 
 def test_a_deeper_network_is_told_by_its_keys() -> None:

@@ -130,6 +130,26 @@ def test_classes_that_are_not_coco_are_named_by_the_user(state: dict[str, Tensor
     assert "names for 2 classes, got 1" in refusal(few, ("cat",))
 
 
+def test_settings_that_no_state_dict_says_are_taken(state: dict[str, Tensor]) -> None:
+    settings = ("anchors.sizes=[8.0, 16.0, 32.0, 64.0, 128.0]", "resize.short_side=400")
+    real = {key: torch.ones(value.shape) for key, value in state.items()}
+    config = import_torchvision(real, settings=settings).config
+    assert config.anchors.sizes == (8, 16, 32, 64, 128)
+    assert (config.resize.short_side, config.resize.max_side) == (400, 1333)
+    assert config.anchors.rounded  # the others stay torchvision's
+
+
+def test_another_number_of_anchors_asks_for_the_ratios(state: dict[str, Tensor]) -> None:
+    head = "rpn.head.cls_logits.weight"
+    five = state | {head: torch.zeros(5, 256, 1, 1)}
+    assert f"{head} has 5 anchors a cell, the settings 3" in refusal(five)
+
+
+def test_weights_of_something_else_are_told_by_their_names() -> None:
+    message = refusal({"module.conv1.weight": torch.zeros(1), "module.fc.bias": torch.zeros(1)})
+    assert "named rpn.head.cls_logits.weight, got 2 names such as module.conv1.weight" in message
+
+
 def test_the_unused_ids_of_coco_keep_their_places() -> None:
     names = coco_classes()
     assert len(set(names)) == len(names) == 90
