@@ -1,10 +1,11 @@
 """Configurations to and from files and plain values: TOML, JSON, `--set KEY=VALUE`, checkpoints.
 
-A file may begin from another: `base = "other.toml"`, a path from its own folder. Its values win over the base's, key
-by key; a list replaces the base's list.
+A file may begin from another: `base = "other.toml"`. Its values win over the base's, key by key; a list replaces the
+base's list. A relative path in a file starts from that file's folder, one on the command line from the working folder.
 """
 
 import json
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +15,21 @@ from pydantic import TypeAdapter, ValidationError
 
 from model.config.training import TrainConfig
 from model.errors import Refused
+from model.text_files import TextError, read_text
 
 Config = TypeVar("Config")
+
+# The settings that are paths, but for those that start from `data.root`.
+PATHS = {
+    "init",
+    "data.root",
+    "data.train_proposals",
+    "data.val_proposals",
+    "model.backbone.weights",
+}
+_KINDS = {".toml": "TOML", ".json": "JSON"}
+# How much of a wrong value a message shows, and how many faults it names.
+_SHOWN, _NAMED = 60, 10
 
 
 class ConfigError(Refused):
@@ -32,8 +46,9 @@ def from_mapping(kind: type[Config], values: object, source: str) -> Config:
         # Strictly, as JSON: "200" is no number and 1 no truth value, but a list may stand for a tuple.
         return TypeAdapter(kind).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
-        faults = [_fault(item) for item in error.errors()]
-        raise ConfigError("; ".join(f"{source}: {fault}" for fault in faults)) from None
+        faults = [f"{source}: {_fault(item)}" for item in error.errors()]
+        more = [f"and {len(faults) - _NAMED} more"] if len(faults) > _NAMED else []
+        raise ConfigError("; ".join([*faults[:_NAMED], *more])) from None
 
 
 def to_mapping(config: object) -> dict[str, Any]:
@@ -107,15 +122,36 @@ def _with_base(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
 
 def _values(path: Path) -> dict[str, Any]:
     try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError(f"{path}: expected a TOML or JSON file, got {error.strerror}") from None
+        text = read_text(path)
+    except TextError as error:
+        raise ConfigError(str(error)) from None
+    kind = _KINDS.get(path.suffix.lower())
+    if kind is None:
+        raise ConfigError(f"{path}: expected a file of TOML or JSON, by its name, got {path.name}")
+    try:
+        values = json.loads(text) if kind == "JSON" else tomllib.loads(text)
     except ValueError as error:
-        raise ConfigError(f"{path}: not valid {path.suffix[1:] or 'TOML'}: {error}") from None
+        raise ConfigError(f"{path}: not valid {kind}: {error}") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a table of settings, got {type(values).__name__}")
-    return values
+    if values.keys() >= {"images", "categories"}:
+        raise ConfigError(
+            f"{path}: expected a table of settings, got COCO's annotations; a configuration names that file as"
+            " data.train_annotations"
+        )
+    return _placed(values, path.parent)
+
+
+def _placed(values: dict[str, Any], folder: Path, above: str = "") -> dict[str, Any]:
+    """The values with the paths among them as seen from the working folder, not from the file's `folder`."""
+    placed = dict(values)
+    for key, value in values.items():
+        name = above + key
+        if isinstance(value, dict):
+            placed[key] = _placed(value, folder, f"{name}.")
+        elif name in PATHS and isinstance(value, str) and value not in ("hub", "none"):
+            placed[key] = os.path.normpath(folder / value)
+    return placed
 
 
 def _merged(base: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
@@ -133,4 +169,6 @@ def _fault(item: Any) -> str:
     key = ".".join(str(part) for part in item["loc"])
     if item["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         return f"unknown key {key}"
-    return f"{key or 'the whole'}: {item['msg']}, got {item['input']!r}"
+    given = repr(item["input"])
+    shown = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}..."
+    return f"{key or 'the whole'}: {item['msg']}, got {shown}"

@@ -25,9 +25,11 @@ class DataConfig:
     """Where the photographs are and how they vary. Annotation and image paths are relative to `root`.
 
     Attributes:
-        train_proposals, val_proposals: files of fpn-propose, for the stage that needs them; from the working folder.
+        root: from the folder of the file that says it; on the command line from the working folder.
+        train_proposals, val_proposals: files of fpn-propose, for the stage that needs them; placed as `root` is.
         short_sides: scale jitter; each batch draws one. Empty means the resize rule's own short side.
         skip_empty: leave out photographs without boxes.
+        without_classes: names of categories that are no classes, left out with their boxes.
         verify: decode every photograph before training starts, and leave out those that cannot be.
     """
 
@@ -41,6 +43,7 @@ class DataConfig:
     short_sides: tuple[Positive, ...] = ()
     flip: bool = True
     skip_empty: bool = False
+    without_classes: tuple[str, ...] = ()
     verify: bool = True
     workers: NonNegative = 0
 
@@ -95,7 +98,7 @@ class TrainConfig:
 
     Attributes:
         stage: "joint", or one of the two by itself: "rpn", or "fast" on the proposals of files (stages.py).
-        init: a checkpoint whose trained parts are taken over where they fit.
+        init: a checkpoint whose trained parts are taken over where they fit; placed as `data.root` is.
         freeze: parts that stay as they are.
         precision: of the network: "mixed" is bfloat16 on a CPU and float16 with loss scaling on CUDA; "auto" is that
             where it is fast, else "float32" (training/precision.py).

@@ -9,7 +9,9 @@ that image or box, is logged once per kind, and is counted in `CocoDataset.inven
                           an annotation of an unknown image or category
                           a width and height that are not the upright image's: its boxes cannot
                           be trusted (often EXIF rotation, or images that were resized since)
+                          boxes in other units than x, y, width, height in pixels (annotations.py)
                           nothing to learn from: no categories, or no image that can be used
+    left out, said        a category that only names the others (categories.py)
     skipped, counted      an image that is missing, or cannot be decoded
                           a box without area, or with a coordinate that is not finite
                           a box wholly outside its image
@@ -23,10 +25,8 @@ that names the file when it is loaded, maybe hours into a run.
 
 import hashlib
 import logging
-import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -40,8 +40,10 @@ from torch import Tensor
 
 from model.config.resize import Size
 from model.data.annotations import Annotation, Category, ImageEntry, read_document
-from model.data.faults import DataError, Fault, Inventory, refuse
-from model.data.pictures import UnreadableImage, read_image, read_size
+from model.data.categories import with_classes_alone
+from model.data.faults import DataError, Fault, Inventory
+from model.data.image_files import decodable, image_path, require_any, usable
+from model.data.pictures import read_image
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +82,13 @@ class CocoDataset:
 
     @classmethod
     def read(
-        cls, annotations: Path, images: Path, *, skip_empty: bool = False, verify: bool = False
+        cls,
+        annotations: Path,
+        images: Path,
+        *,
+        skip_empty: bool = False,
+        verify: bool = False,
+        without: Collection[str] = (),
     ) -> "CocoDataset":
         """The data set of a COCO json and its image folder; what was skipped is logged.
 
@@ -89,27 +97,29 @@ class CocoDataset:
             images: the folder.
             skip_empty: leave out images without boxes.
             verify: decode every image, in as many threads as there are cores.
+            without: names of categories to leave out, with their boxes.
 
         Raises:
             DataError: by the rule in the module's docstring.
         """
-        document = read_document(annotations)
+        document = with_classes_alone(read_document(annotations), without, annotations)
+        require_any(document.images, images)
         faults: dict[Fault, list[str]] = defaultdict(list)
-        usable = _usable(document.images, images, faults)
+        found = usable(document.images, images, faults)
         if verify:
-            usable = _decodable(usable, images, faults)
-        boxes = _boxes_by_image(document.annotations, usable, faults)
+            found = decodable(found, images, faults)
+        boxes = _boxes_by_image(document.annotations, found, faults)
         if skip_empty:
-            usable = [image for image in usable if any(not a.iscrowd for a, _ in boxes[image.id])]
+            found = [image for image in found if any(not a.iscrowd for a, _ in boxes[image.id])]
         categories = sorted(document.categories, key=lambda category: category.id)
-        if not usable or not categories:
+        if not found or not categories:
             raise DataError(
                 f"{annotations}: nothing to learn from: {len(categories)} categories, and of "
-                f"{len(document.images)} images {len(usable)} that can be used in {images}"
+                f"{len(document.images)} images {len(found)} that can be used in {images}"
             )
         labels = {category.id: label for label, category in enumerate(categories)}
-        records = tuple(_record(image, images, boxes[image.id], labels) for image in usable)
-        ground_truth = _ground_truth(usable, boxes, categories)
+        records = tuple(_record(image, images, boxes[image.id], labels) for image in found)
+        ground_truth = _ground_truth(found, boxes, categories)
         inventory = _inventory(records, ground_truth, faults)
         for line in inventory.fault_lines():
             logger.warning("%s: %s", annotations, line)
@@ -143,49 +153,6 @@ class CocoDataset:
                 f"its header said {record.size}"
             )
         return image, torch.tensor(record.boxes), torch.tensor(record.labels)
-
-
-def _usable(
-    images: Sequence[ImageEntry], folder: Path, faults: dict[Fault, list[str]]
-) -> list[ImageEntry]:
-    """The images whose file is there, with a header that agrees with the json."""
-    usable, disagreeing = [], []
-    for image in images:
-        path, stated = folder / image.file_name, (image.height, image.width)
-        if not path.is_file():
-            faults[Fault.MISSING].append(image.file_name)
-            continue
-        try:
-            size = read_size(path)
-        except UnreadableImage:
-            faults[Fault.UNREADABLE].append(image.file_name)
-            continue
-        if size != stated:
-            disagreeing.append(f"{image.file_name} (json {stated}, image {size})")
-        usable.append(image)
-    refuse(f"{folder}: the json's (height, width) is not the upright image's", disagreeing)
-    return usable
-
-
-def _decodable(
-    images: Sequence[ImageEntry], folder: Path, faults: dict[Fault, list[str]]
-) -> list[ImageEntry]:
-    """The images whose pixels can be decoded."""
-
-    def decodes(image: ImageEntry) -> bool:
-        try:
-            read_image(folder / image.file_name)
-        except UnreadableImage:
-            return False
-        return True
-
-    # Pillow decodes without Python's lock.
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        decoded = list(threads.map(decodes, images))
-    for image, fine in zip(images, decoded, strict=True):
-        if not fine:
-            faults[Fault.UNREADABLE].append(image.file_name)
-    return [image for image, fine in zip(images, decoded, strict=True) if fine]
 
 
 # Of each image: its annotations, each with its box x1 y1 x2 y2 clipped to the image.
@@ -237,7 +204,7 @@ def _record(
 ) -> Record:
     targets = [(box, labels[a.category_id]) for a, box in boxes if not a.iscrowd]
     return Record(
-        path=folder / image.file_name,
+        path=image_path(folder, image.file_name),
         image_id=image.id,
         size=(image.height, image.width),
         boxes=np.array([box for box, _ in targets], dtype=np.float32).reshape(-1, 4),

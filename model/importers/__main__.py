@@ -14,6 +14,7 @@ from model.importers.torchvision import import_torchvision
 from model.network.checkpoint import save_checkpoint
 from model.network.detector import Detector
 from model.network.torch_file import read_torch_file
+from model.text_files import read_text
 
 COCO = "torchvision://coco"
 
@@ -110,7 +111,7 @@ def _settings(options: argparse.Namespace) -> list[str]:
 
 
 def _imported(options: argparse.Namespace) -> Detector:
-    lines = options.classes.read_text("utf-8").splitlines() if options.classes else []
+    lines = read_text(options.classes).splitlines() if options.classes else []
     names = tuple(line.strip() for line in lines if line.strip())
     if options.project == "detectron2":
         content = read_detectron2(Path(options.weights))

@@ -39,13 +39,20 @@ def read_datasets(data: DataConfig) -> Datasets:
         data.root / data.train_images,
         skip_empty=data.skip_empty,
         verify=data.verify,
+        without=data.without_classes,
     )
     logger.info("training on %s", training.inventory)
+    _require_boxes(data.root / data.train_annotations, training)
     validation = None
     if data.val_annotations and data.val_images:
         validation = CocoDataset.read(
-            data.root / data.val_annotations, data.root / data.val_images, verify=data.verify
+            data.root / data.val_annotations,
+            data.root / data.val_images,
+            verify=data.verify,
+            without=data.without_classes,
         )
+        if not validation.inventory.boxes:
+            raise DataError(f"{data.root / data.val_annotations}: no boxes, so nothing to score")
         _require_common_class(data, training, validation)
     return Datasets(
         training,
@@ -53,6 +60,20 @@ def read_datasets(data: DataConfig) -> Datasets:
         _proposals(data.train_proposals, training),
         _proposals(data.val_proposals, validation),
     )
+
+
+def _require_boxes(annotations: Path, training: CocoDataset) -> None:
+    """Refuses a training set without boxes, and says which classes have none."""
+    if not training.inventory.boxes:
+        raise DataError(f"{annotations}: nothing to learn from: no boxes in {len(training)} images")
+    used = {int(label) for record in training.records for label in record.labels}
+    unused = [name for label, name in enumerate(training.class_names) if label not in used]
+    if unused:
+        logger.warning(
+            "%s: classes without boxes, which cannot be learnt: %s; leave them out with data.without_classes",
+            annotations,
+            some(unused),
+        )
 
 
 def _require_common_class(data: DataConfig, training: CocoDataset, validation: CocoDataset) -> None:

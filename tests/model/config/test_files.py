@@ -123,9 +123,15 @@ def test_an_override_that_cannot_be_applied_is_refused(
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("run.toml", b"steps = = 1", "not valid toml"),
-        ("run.json", b"{", "not valid json"),
-        ("run.toml", b"\xff\xfe", "not valid toml"),
+        ("run.toml", b"steps = = 1", "not valid TOML"),
+        ("run.json", b"{", "not valid JSON"),
+        ("run.toml", b"name = 'Z\xe4hlung'", "expected text in UTF-8, got the byte 0xe4 at 9"),
+        ("run.yaml", b"name: a run", "expected a file of TOML or JSON, by its name"),
+        (
+            "coco.json",
+            b'{"images": [], "annotations": [], "categories": []}',
+            ".*COCO's annotations",
+        ),
         ("run.json", b"[1]", "expected a table of settings, got list"),
     ],
 )
@@ -135,6 +141,34 @@ def test_a_file_that_cannot_be_parsed_is_refused(
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ConfigError, match=f"{name}: {reason}"):
         load_config(tmp_path / name, ("seed=1",))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_file_of_another_systems_editor_is_read(file: Path, encoding: str) -> None:
+    config = load_config(file)
+    file.write_bytes(TOML.replace("\n", "\r\n").encode(encoding))
+    assert load_config(file) == config
+
+
+def test_relative_paths_start_from_the_file_that_says_them(tmp_path: Path) -> None:
+    below, other = tmp_path / "base", tmp_path / "mine"
+    below.mkdir()
+    other.mkdir()
+    (below / "base.toml").write_text(TOML + '[model.backbone]\nweights = "imagenet.pth"\n')
+    (other / "run.toml").write_text('base = "../base/base.toml"\ninit = "model.pt"\n')
+    config = load_config(other / "run.toml")
+    assert config.data.root.resolve() == below / "photos"
+    assert Path(config.model.backbone.weights).resolve() == below / "imagenet.pth"
+    assert config.init == other / "model.pt"
+    assert config.data.train_images == Path("images")  # from the root
+    assert load_config(below / "base.toml", ("model.backbone.weights=none",)).init is None
+
+
+def test_a_message_shows_the_beginning_of_a_long_value_and_of_many_faults() -> None:
+    values = RUN | {f"key {i}": list(range(9000)) for i in range(40)} | {"seed": "x" * 9000}
+    with pytest.raises(ConfigError, match=r"and 31 more$") as caught:
+        from_mapping(TrainConfig, values, "here")
+    assert len(str(caught.value)) < 1000
 
 
 def test_a_missing_file_is_refused_by_its_name(tmp_path: Path) -> None:
@@ -156,7 +190,11 @@ def test_a_file_wins_over_its_base_key_by_key(file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("base", "message"),
-    [('"run.toml"', "leads back"), ("3", "path of a file"), ('"gone.toml"', "gone.toml: expected")],
+    [
+        ('"run.toml"', "leads back"),
+        ("3", "path of a file"),
+        ('"gone.toml"', "gone.toml: cannot be read"),
+    ],
 )
 def test_a_base_that_cannot_be_is_refused(file: Path, base: str, message: str) -> None:
     file.write_text(f"base = {base}\n{TOML}")

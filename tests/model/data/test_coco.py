@@ -134,8 +134,23 @@ def test_a_size_that_is_not_the_upright_images_is_refused(folder: CocoFolder) ->
 def test_a_set_of_which_no_image_can_be_used_is_refused(folder: CocoFolder) -> None:
     folder.add_image("a.png", (20, 45))
     (folder.root / "a.png").unlink()
-    with pytest.raises(DataError, match="2 categories, and of 1 images 0 that can be used"):
+    with pytest.raises(DataError, match=r"none of the images is there: 1: .*a\.png$"):
         folder.read()
+
+
+def test_images_whose_names_repeat_the_folder_are_found_by_the_message(folder: CocoFolder) -> None:
+    folder.add_image("a.png", (20, 45))
+    folder.document["images"][0]["file_name"] = "images/a.png"
+    expected = r"none of the images is there: 1: .*images/a\.png; .*/a\.png is there"
+    with pytest.raises(DataError, match=expected):
+        folder.read()
+
+
+def test_names_with_the_backslashes_of_windows_are_found(folder: CocoFolder) -> None:
+    (folder.root / "images").mkdir()
+    folder.add_image("images/a.png", (20, 45))
+    folder.document["images"][0]["file_name"] = "images\\a.png"
+    assert folder.read(verify=True).records[0].path == folder.root / "images" / "a.png"
 
 
 def test_a_set_without_categories_is_refused(folder: CocoFolder) -> None:

@@ -16,6 +16,15 @@ def test_weights_of_another_kind_cost_one_line(
     assert not (tmp_path / "model.pt").exists()
 
 
+def test_class_names_in_an_unknown_encoding_cost_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "names.txt").write_bytes("Zählung\n".encode("latin-1"))
+    names = ("--classes", str(tmp_path / "names.txt"))
+    assert main(["torchvision", "weights.pth", str(tmp_path / "model.pt"), *names]) == 2
+    assert "names.txt: expected text in UTF-8, got the byte 0xe4" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("project", ["torchvision", "detectron2"])
 @pytest.mark.parametrize("option", ["--anchors=8,x", "--ratios=", "--min-size=0"])
 def test_settings_that_are_no_numbers_are_refused_by_their_option(

@@ -13,6 +13,7 @@ from model.training.precision import precision_for
 from model.training.stages import UNREACHED, begin_stage
 from model.training.trainer import Trainer
 from tests.model.small import random_boxes
+from tests.places import ROOT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -88,4 +89,4 @@ def test_all_rows_of_the_study_have_one_budget_and_one_input() -> None:
 @pytest.mark.parametrize("row", "abcdef")
 def test_rows_of_table_2_share_the_proposals_of_the_pyramid(row: str) -> None:
     data = load_config(CONFIGS / "ablation" / f"table2{row}.toml").data
-    assert data.train_proposals == Path("runs/study/aquarium/table1c-s0/train.npz")
+    assert data.train_proposals == ROOT / "runs/study/aquarium/table1c-s0/train.npz"

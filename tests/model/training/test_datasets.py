@@ -49,6 +49,27 @@ def test_a_validation_set_may_have_other_ids_and_lack_a_class(root: Path) -> Non
     assert validation.class_names == ("blue", "red")
 
 
+def test_sets_without_boxes_are_refused(root: Path) -> None:
+    empty = rewritten(root, "empty.json", annotations=[])
+    with pytest.raises(
+        DataError, match=r"empty\.json: nothing to learn from: no boxes in 4 images"
+    ):
+        read_datasets(DataConfig(root, empty, Path()))
+    with pytest.raises(DataError, match=r"empty\.json: no boxes, so nothing to score"):
+        read_datasets(DataConfig(root, TRAIN, Path(), empty, Path()))
+
+
+def test_a_class_that_cannot_be_learnt_is_said(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    categories = json.loads((root / TRAIN).read_text())["categories"]
+    more = rewritten(root, "more.json", categories=[*categories, {"id": 9, "name": "grey"}])
+    read_datasets(DataConfig(root, more, Path()))
+    assert "classes without boxes, which cannot be learnt: 1: grey" in caplog.text
+    data = DataConfig(root, more, Path(), without_classes=("grey", "blue"))
+    assert read_datasets(data).training.class_names == ("red", "green")
+
+
 def test_the_digest_is_of_what_is_trained_on_and_not_of_what_it_is_scored_on(root: Path) -> None:
     digest = read_datasets(DataConfig(root, TRAIN, Path())).digest
     annotations = json.loads((root / TRAIN).read_text())["annotations"]
