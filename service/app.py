@@ -17,9 +17,9 @@ from service.engine.engine import Engine
 from service.engine.providers import GpuOptions
 from service.errors import ServiceError
 from service.http.access import AccessLog
-from service.http.bodies import BodyLimits
 from service.http.handlers import on_http_exception, on_service_error, on_validation_error
 from service.http.openapi import DESCRIPTION
+from service.http.receiving import BodyLimits
 from service.http.routes import router
 from service.metrics import Metrics
 from service.pictures.decoding import prepare_pillow
@@ -70,7 +70,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.engine = engine
-    app.state.body_limits = BodyLimits(settings.max_body_bytes, settings.max_images, MOST_REGIONS)
+    app.state.body_limits = BodyLimits(
+        settings.max_body_bytes,
+        settings.max_images,
+        MOST_REGIONS,
+        settings.min_upload_bytes_per_s,
+        settings.upload_pause_s,
+    )
     app.include_router(router)
     return app
 

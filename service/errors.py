@@ -1,7 +1,7 @@
 """What can go wrong between the bytes of a request and its detections. Knows nothing of HTTP.
 
     start      InvalidSettings, InvalidModel: the process does not start
-    body       InvalidRequest, UnsupportedMediaType, TooLarge, ClientGone
+    body       InvalidRequest, InvalidBody, UnsupportedMediaType, TooLarge, UploadTooSlow, ClientGone
     image      InvalidImage, InvalidRegions, UnsupportedMediaType, TooLarge: the others are answered
     anywhere   DeadlineExceeded
     queue      Overloaded, Unavailable
@@ -51,6 +51,12 @@ class InvalidRequest(ServiceError):
     reason = "invalid_request"
 
 
+class InvalidBody(ServiceError):
+    """The body is damaged, or ends before its end: it cannot be known what was meant."""
+
+    reason = "invalid_body"
+
+
 class UnsupportedMediaType(ServiceError):
     """The body or the image is of a kind that is not read."""
 
@@ -58,7 +64,7 @@ class UnsupportedMediaType(ServiceError):
 
 
 class TooLarge(ServiceError):
-    """More bytes, pixels or images than the limits allow; `reason` says which."""
+    """More bytes, pixels, images, parts or values than the limits allow; `reason` says which."""
 
     reason = "bytes"
 
@@ -73,6 +79,12 @@ class InvalidRegions(ServiceError):
     """A box of the caller's own that is no box, or not one inside its image."""
 
     reason = "invalid_regions"
+
+
+class UploadTooSlow(ServiceError):
+    """The body came slower than the least rate of uploads."""
+
+    reason = "slow"
 
 
 class ClientGone(ServiceError):

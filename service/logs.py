@@ -40,12 +40,14 @@ def configure_logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(KeyValueFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # What it calls errors are its senders' mistakes, which they are told.
-    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     # Its lines say what ours say, except for what goes wrong.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
 
 
 def _value(value: object) -> str:
     text = str(value)
-    return text if PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)
+    if text.isprintable() and PLAIN.fullmatch(text):
+        return text
+    quoted = json.dumps(text, ensure_ascii=False)
+    # JSON leaves what other readers take for the end of a line, and what turns the direction of writing.
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in quoted)

@@ -27,6 +27,10 @@ BATCH_BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 RATIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1)
 PROPOSAL_BUCKETS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 WINDOW_S = 10.0
+REFUSALS = (
+    *("full", "deadline", "slow", "connections"),
+    *("bytes", "pixels", "images", "parts", "values"),
+)
 
 
 class Rate:
@@ -147,7 +151,7 @@ class Metrics:
     def start_at_zero(self, classes: Sequence[str], levels: Sequence[str]) -> None:
         """Shows what has not happened yet as 0: a counter that appears at 1 hides its first event from rate()."""
         self.images.labels("ok")
-        for reason in ("full", "deadline", "bytes", "pixels", "images"):
+        for reason in REFUSALS:
             self.refused.labels(reason)
         for label in classes:
             self.detections.labels(label)

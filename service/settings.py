@@ -62,6 +62,15 @@ class Settings(BaseSettings):
         64, description="the most images inside the server at once, 1 or more", ge=1
     )
     max_body_bytes: int = Field(32 * 2**20, description="bytes of one request, 1 or more", ge=1)
+    min_upload_bytes_per_s: int = Field(
+        4096, description="bytes per second that a body must come with, 0 or more (0 = any)", ge=0
+    )
+    upload_pause_s: float = Field(
+        5.0,
+        description="seconds that a body may be behind that, above 0, at most 600",
+        gt=0,
+        le=600,
+    )
     # The upper end is where Pillow itself refuses (twice its MAX_IMAGE_PIXELS).
     max_pixels: int = Field(
         50_000_000, description="pixels of one image, 1 to 178956970", ge=1, le=178_956_970

@@ -12,27 +12,39 @@ from service.errors import (
     ServiceError,
     TooLarge,
     Unavailable,
+    UploadTooSlow,
 )
-from service.http.problems import InvalidParameter, ProblemDetails, problem_from, problem_of_status
+from service.http.problems import (
+    MOST_ERRORS,
+    InvalidParameter,
+    ProblemDetails,
+    problem_from,
+    problem_of_status,
+    shortened,
+)
 
-REFUSALS = (Overloaded, Unavailable, TooLarge, DeadlineExceeded)
+REFUSALS = (Overloaded, Unavailable, TooLarge, UploadTooSlow, DeadlineExceeded)
 
 
 async def on_service_error(request: Request, error: Exception) -> Response:
     """The problem of one of our own errors; a refusal is counted by its reason."""
     assert isinstance(error, ServiceError)
-    if isinstance(error, REFUSALS) and request.url.path == "/detect":
+    route = getattr(request.scope.get("route"), "path", None)
+    if isinstance(error, REFUSALS) and route == "/detect":
         request.app.state.metrics.refused.labels(error.reason).inc()
     request.state.log_fields = {"reason": error.reason}
     return _reply(request, problem_from(error))
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:
-    """The problem of a query or a JSON body that FastAPI or pydantic refused: where, and why."""
+    """The problem of a query or a JSON body that FastAPI or pydantic refused: where, and why, at most ten times."""
     assert isinstance(error, RequestValidationError)
     errors = [
-        InvalidParameter(where=".".join(str(part) for part in each["loc"]), message=each["msg"])
-        for each in error.errors()
+        InvalidParameter(
+            where=shortened(".".join(str(part) for part in each["loc"])),
+            message=shortened(each["msg"]),
+        )
+        for each in error.errors()[:MOST_ERRORS]
     ]
     detail = "; ".join(f"{each.where}: {each.message}" for each in errors[:3])
     problem = problem_from(InvalidRequest(detail))
@@ -49,6 +61,6 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _reply(request: Request, problem: ProblemDetails) -> Response:
-    problem.instance = request.url.path
+    problem.instance = shortened(request.url.path)
     problem.request_id = request.state.request_id
     return problem.to_response()

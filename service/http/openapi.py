@@ -3,8 +3,9 @@
 from http import HTTPStatus
 from typing import Any
 
-from service.http.bodies import JSON, MULTIPART, OCTETS, PART
+from service.http.multipart_bodies import PART
 from service.http.problems import INTERNAL, KINDS, MEDIA_TYPE, catalogue
+from service.http.receiving import JSON, MULTIPART, OCTETS
 
 DESCRIPTION = f"""
 Objects in photographs, and the proposals of every pyramid level that led to them.

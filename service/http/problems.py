@@ -16,6 +16,7 @@ from service.errors import (
     ClientGone,
     DeadlineExceeded,
     InferenceFailed,
+    InvalidBody,
     InvalidImage,
     InvalidRegions,
     InvalidRequest,
@@ -24,9 +25,14 @@ from service.errors import (
     TooLarge,
     Unavailable,
     UnsupportedMediaType,
+    UploadTooSlow,
 )
 
 MEDIA_TYPE = "application/problem+json"
+# What an answer repeats of a request is cut, so that no refusal is larger than 64 KiB: a character is up to six bytes.
+MOST_DETAIL = 2000
+MOST_NAME = 200
+MOST_ERRORS = 10
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,8 @@ class Kind:
 
 KINDS: dict[type[ServiceError], Kind] = {
     InvalidImage: Kind("invalid-image", "The image cannot be decoded", 400),
+    InvalidBody: Kind("invalid-body", "The body is damaged or ends too early", 400),
+    UploadTooSlow: Kind("upload-too-slow", "The body came too slowly", 408),
     TooLarge: Kind("too-large", "Too many bytes, pixels or images", 413),
     UnsupportedMediaType: Kind("unsupported-media-type", "This kind of content is not read", 415),
     InvalidRegions: Kind("invalid-regions", "A region is no box inside its image", 422),
@@ -97,14 +105,20 @@ def problem_from(error: Exception) -> ProblemDetails:
         type=kind.type,
         title=kind.title,
         status=kind.status,
-        detail=error.detail,
+        detail=shortened(error.detail, MOST_DETAIL),
         retry_after_s=None if wait_s is None else max(1, math.ceil(wait_s)),
     )
 
 
-def problem_of_status(status: int) -> ProblemDetails:
+def problem_of_status(status: int, detail: str | None = None) -> ProblemDetails:
     """The problem for a bare status code (404, 405); its `type` is about:blank, as in the RFC."""
-    return ProblemDetails(type="about:blank", title=HTTPStatus(status).phrase, status=status)
+    title = HTTPStatus(status).phrase
+    return ProblemDetails(type="about:blank", title=title, status=status, detail=detail)
+
+
+def shortened(text: str, most: int = MOST_NAME) -> str:
+    """`text`, or its first `most` characters and an ellipsis."""
+    return text if len(text) <= most else text[:most] + "..."
 
 
 def catalogue() -> str:

@@ -9,9 +9,10 @@ from prometheus_client.exposition import choose_encoder
 from service.detector import Detector
 from service.engine.engine import Engine
 from service.errors import Unavailable
-from service.http.bodies import BodyLimits, read_images
+from service.http.bodies import read_images
 from service.http.disconnect import unless_disconnected
 from service.http.openapi import DETECT_BODY, problem_responses
+from service.http.receiving import BodyLimits
 from service.http.schemas import (
     DetectQuery,
     DetectResponse,
@@ -27,7 +28,7 @@ router = APIRouter()
 @router.post(
     "/detect",
     response_model=DetectResponse,
-    responses=problem_responses(400, 413, 415, 422, 500, 503, 504),
+    responses=problem_responses(400, 408, 413, 415, 422, 500, 503, 504),
     openapi_extra={"requestBody": DETECT_BODY},
     summary="Detect objects in one or more images",
 )

@@ -1,77 +1,35 @@
 import asyncio
-import base64
 import json
-from collections.abc import Iterable
 from math import inf
 
 import pytest
-from fastapi.exceptions import RequestValidationError
-from starlette.requests import Request
-from starlette.types import Message
 
-from service.detector import SentImage
 from service.errors import (
     ClientGone,
     DeadlineExceeded,
-    InvalidImage,
+    InvalidBody,
     InvalidRegions,
     InvalidRequest,
     ServiceError,
     TooLarge,
     UnsupportedMediaType,
+    UploadTooSlow,
 )
-from service.http.bodies import MOST_OTHER_PARTS, BodyLimits, read_images
+from service.http.bodies import read_images
+from service.http.receiving import BodyLimits
+from tests.service.http.sending import (
+    END,
+    LIMITS,
+    MULTIPART,
+    Sender,
+    json_of,
+    part,
+    read,
+    read_sent,
+    request,
+)
 
 pytestmark = pytest.mark.anyio
-
-LIMITS = BodyLimits(max_bytes=2000, max_images=3, max_regions=2)
-MULTIPART = "multipart/form-data; boundary=XX"
-
-
-class Sender:
-    """The client's side of a request: sends `chunks`, then does what `ending` says."""
-
-    def __init__(self, chunks: Iterable[bytes], ending: str = "end") -> None:
-        self.chunks = list(chunks)
-        self.ending = ending
-        self.read = 0
-
-    async def receive(self) -> Message:
-        if self.read < len(self.chunks):
-            self.read += 1
-            return {"type": "http.request", "body": self.chunks[self.read - 1], "more_body": True}
-        if self.ending == "hang":
-            await asyncio.Event().wait()
-        if self.ending == "gone":
-            return {"type": "http.disconnect"}
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-
-def request(sender: Sender, **headers: str) -> Request:
-    raw = [(k.replace("_", "-").encode(), v.encode()) for k, v in headers.items()]
-    return Request({"type": "http", "method": "POST", "headers": raw}, sender.receive)
-
-
-async def read_sent(content_type: str, *chunks: bytes, **headers: str) -> list[SentImage]:
-    return await read_images(
-        request(Sender(chunks), content_type=content_type, **headers), LIMITS, inf
-    )
-
-
-async def read(content_type: str, *chunks: bytes, **headers: str) -> list[bytes | InvalidImage]:
-    return [image.content for image in await read_sent(content_type, *chunks, **headers)]
-
-
-def part(name: str, content: bytes, extra: str = '; filename="x.jpg"') -> bytes:
-    header = f'--XX\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'
-    return header.encode() + content + b"\r\n"
-
-
-END = b"--XX--\r\n"
-
-
-def json_of(*contents: str) -> bytes:
-    return json.dumps({"images": [{"content": content} for content in contents]}).encode()
 
 
 async def test_a_raw_body_is_the_image() -> None:
@@ -85,66 +43,15 @@ async def test_parts_called_images_are_the_images_in_order_and_others_are_ignore
     assert await read(MULTIPART, body) == [b"one", b"\0\r\n\xff"]
 
 
-@pytest.mark.parametrize(("name", "reason"), [("images", "images"), ("note", "parts")])
-async def test_a_body_of_very_many_parts_is_refused_before_all_are_parsed(
-    name: str, reason: str
-) -> None:
-    cut_off = part(name, b"") * (MOST_OTHER_PARTS + 2)  # without an end: to parse it all would fail
-    with pytest.raises(TooLarge) as caught:
-        await read_images(
-            request(Sender([cut_off]), content_type=MULTIPART), BodyLimits(10**5, 3, 2), inf
-        )
-    assert caught.value.reason == reason
-
-
-async def test_a_part_needs_no_file_name() -> None:
-    assert await read(MULTIPART, part("images", b"one", "") + END) == [b"one"]
-
-
-async def test_an_empty_part_is_an_image_of_no_bytes() -> None:
-    assert await read(MULTIPART, part("images", b"") + END) == [b""]
-
-
-async def test_json_holds_images_in_base64_and_line_ends_do_not_matter() -> None:
-    one = base64.encodebytes(b"\0" * 100).decode()
-    assert await read("application/json; charset=utf-8", json_of(one, "YWI=")) == [
-        b"\0" * 100,
-        b"ab",
-    ]
-
-
-@pytest.mark.parametrize("content", ["YQ", "!!!!", "é", "YWI=YWI=", "data:image/png;base64,YWI="])
-async def test_what_is_not_base64_fails_in_its_own_place(content: str) -> None:
-    bad, good = await read("application/json", json_of(content, "YWI="))
-    assert isinstance(bad, InvalidImage)
-    assert good == b"ab"
-
-
-@pytest.mark.parametrize(
-    ("body", "where"),
-    [
-        (b"{", ("body",)),
-        (b"[]", ("body",)),
-        (b'{"images": "x"}', ("body", "images")),
-        (b'{"images": [{}]}', ("body", "images", 0, "content")),
-        (b'{"images": [{"content": 7}]}', ("body", "images", 0, "content")),
-    ],
-)
-async def test_json_of_another_shape_says_where(body: bytes, where: tuple[object, ...]) -> None:
-    with pytest.raises(RequestValidationError) as caught:
-        await read("application/json", body)
-    assert caught.value.errors()[0]["loc"] == where
-
-
 @pytest.mark.parametrize(
     ("content_type", "body", "error"),
     [
         ("image/png", b"", InvalidRequest),
         (MULTIPART, b"", InvalidRequest),
         (MULTIPART, part("photos", b"x") + END, InvalidRequest),
-        (MULTIPART, part("images", b"x"), InvalidRequest),  # no end
-        (MULTIPART, b"nonsense", InvalidRequest),
-        ("multipart/form-data", part("images", b"x") + END, InvalidRequest),  # no boundary
+        (MULTIPART, part("images", b"x"), InvalidBody),  # no end
+        (MULTIPART, b"nonsense", InvalidBody),
+        ("multipart/form-data", part("images", b"x") + END, InvalidBody),  # no boundary
         ("application/json", b'{"images": []}', InvalidRequest),
         ("", b"x", UnsupportedMediaType),
         ("text/plain", b"x", UnsupportedMediaType),
@@ -162,7 +69,9 @@ async def test_what_is_not_taken_says_so(
 
 async def test_a_compressed_body_is_not_taken() -> None:
     with pytest.raises(UnsupportedMediaType, match="gzip"):
-        await read("image/png", b"x", content_encoding="gzip")
+        await read_images(
+            request(Sender([b"x"]), content_type="image/png", content_encoding="gzip"), LIMITS, inf
+        )
 
 
 async def test_a_declared_size_over_the_limit_is_refused_unread() -> None:
@@ -182,7 +91,10 @@ async def test_a_body_without_a_size_is_read_to_the_limit_and_no_further() -> No
 
 
 async def test_exactly_the_limit_is_taken() -> None:
-    assert await read("image/png", b"x" * 2000, content_length="2000") == [b"x" * 2000]
+    sender = Sender([b"x" * 2000])
+    exact = request(sender, content_type="image/png", content_length="2000")
+    (image,) = await read_images(exact, LIMITS, inf)
+    assert image.content == b"x" * 2000
 
 
 async def test_the_deadline_counts_while_the_body_is_on_its_way() -> None:
@@ -190,6 +102,20 @@ async def test_the_deadline_counts_while_the_body_is_on_its_way() -> None:
     sender = Sender([b"x"], ending="hang")
     with pytest.raises(DeadlineExceeded, match="when 1 bytes"):
         await read_images(request(sender, content_type="image/png"), LIMITS, soon)
+
+
+async def test_a_body_that_comes_slower_than_the_least_rate_is_ended_before_its_deadline() -> None:
+    slow = BodyLimits(2000, 3, 2, least_bytes_per_s=1000, pause_s=0.01)
+    sender = Sender([b"x"], ending="hang")
+    with pytest.raises(UploadTooSlow, match="when 1 bytes .* at least 1000 bytes per second"):
+        await read_images(request(sender, content_type="image/png"), slow, inf)
+
+
+async def test_a_body_that_comes_fast_is_not_held_to_its_pauses() -> None:
+    fast = BodyLimits(2000, 3, 2, least_bytes_per_s=1, pause_s=60)
+    sender = Sender([b"x" * 100] * 20)
+    (image,) = await read_images(request(sender, content_type="image/png"), fast, inf)
+    assert image.content == b"x" * 2000
 
 
 async def test_a_client_that_goes_away_while_it_sends_is_gone() -> None:
@@ -230,7 +156,7 @@ async def test_regions_come_with_their_images_in_json_and_in_a_part() -> None:
             [[5, 5, 5, 9]],
             "image 1: regions: expected x1 < x2 and y1 < y2, number 0 is [5.0, 5.0, 5.0, 9.0]",
         ),
-        ([[0, 0, 9, 9]] * 3, "image 1: regions: expected at most 2 of an image, got 3"),
+        ([[0, 0, 9, 9]] * 3, "image 1: regions: expected at most 2 of an image"),
     ],
 )
 async def test_a_region_that_is_no_box_is_named(boxes: object, said: str) -> None:
