@@ -14,7 +14,7 @@ from export.manifest import Provenance
 from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
 from export.precision.accuracy import AccuracyError
-from model.command_line import exit_status
+from model.command_line import exit_status, output_file
 from model.errors import Refused
 from model.network.checkpoint import add_test_settings, read_checkpoint
 
@@ -79,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="fpn-export", description="Turn a checkpoint into a verified ONNX artifact."
     )
     parser.add_argument("checkpoint", type=Path, help="model.pt or last.pt of fpn-train")
-    parser.add_argument("--out", type=Path, required=True, help="the artifact, e.g. model.onnx")
+    parser.add_argument(
+        "--out", type=output_file, required=True, help="the artifact, e.g. model.onnx"
+    )
     parser.add_argument("--name", default="", help="of the model (default: the run's folder)")
     parser.add_argument("--version", default="", help="default: a digest of the weights")
     parser.add_argument("--license", default="", help="of the weights, for the manifest")

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.command_line import add_device, exit_status, positive
+from model.command_line import add_device, exit_status, output_file, output_folder, positive
 from model.data.coco import CocoDataset
 from model.evaluation.evaluation import Evaluation, evaluate, evaluate_at_scales
 from model.evaluation.feeding import Loading
@@ -32,6 +32,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     found, dataset = _evaluated(options)
     print(f"{dataset.inventory}\n\n{found}")
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(found.as_json(), indent=2) + "\n")
     if options.report:
         title = f"{options.checkpoint} on {options.annotations}"
@@ -56,8 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--annotations", type=Path, required=True, help="their COCO json")
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="decoding processes")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures to this file")
-    parser.add_argument("--report", type=Path, metavar="DIR", help="write tables and curves there")
+    parser.add_argument(
+        "--json", type=output_file, metavar="OUT", help="write all figures to this file"
+    )
+    parser.add_argument(
+        "--report", type=output_folder, metavar="DIR", help="write tables and curves there"
+    )
     add_test_settings(parser)
     more = parser.add_mutually_exclusive_group()
     more.add_argument(

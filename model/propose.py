@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from model.command_line import add_device, exit_status, positive
+from model.command_line import add_device, exit_status, output_file, positive
 from model.config.detector import DetectorConfig
 from model.data.coco import CocoDataset
 from model.evaluation.feeding import Loading
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("checkpoint", type=Path, help="a run's model.pt or last.pt")
     parser.add_argument("--images", type=Path, required=True, help="the folder of the images")
     parser.add_argument("--annotations", type=Path, required=True, help="their COCO json")
-    parser.add_argument("--out", type=Path, required=True, help="the file, e.g. train.npz")
+    parser.add_argument("--out", type=output_file, required=True, help="the file, e.g. train.npz")
     parser.add_argument(
         "--top", type=positive, metavar="N", help="proposals an image (default: rpn.post_nms_test)"
     )

@@ -1,11 +1,12 @@
 """`fpn-train`: a training run from one configuration file.
 
-    fpn-train CONFIG [--out DIR] [--resume] [--set KEY=VALUE ...] [--device cpu|cuda] [--dry-run]
+    fpn-train CONFIG [--out DIR] [--resume] [--set KEY=VALUE ...] [--device cpu|cuda] [--dry-run] [--stop-after 2h]
                      [--stage joint|rpn|fast] [--init CHECKPOINT] [--freeze backbone,pyramid]
     torchrun --nproc-per-node 2 -m model.train CONFIG ...
 
-A run's folder holds `last.pt` (to go on from), `model.pt` (to export), metrics.jsonl and TensorBoard events. With
-torchrun several processes share each batch; only the first of them writes.
+A run's folder holds `last.pt` (to go on from), `model.pt` (the last detector) and `best.pt` (the best, to export),
+metrics.jsonl and TensorBoard events. A run that is interrupted, by SIGINT or SIGTERM, is saved first. With torchrun
+several processes share each batch; only the first of them writes.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from model.command_line import add_device, exit_status
+from model.command_line import add_device, duration, exit_status, output_folder
 from model.config.files import load_config
 from model.config.training import StageName, TrainConfig
 from model.training.dry_run import describe
@@ -26,7 +27,7 @@ from model.training.run import Run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0, or 2 after one line that says what was wrong."""
+    """The exit status: 0, or 2 after one line that says what was wrong; 130 or 143 after a signal."""
     interrupted = "interrupted; --resume goes on from last.pt, if there is one"
     return exit_status(_parser(), arguments, _train, interrupted=interrupted)
 
@@ -42,12 +43,12 @@ def _execute(config: TrainConfig, options: argparse.Namespace, processes: Proces
     logging.basicConfig(
         level=logging.WARNING if processes.rank else logging.INFO, format="%(message)s"
     )
-    folder = options.out or Path("runs") / config.name
+    folder = options.out or output_folder(f"runs/{config.name}")
     device = f"cuda:{processes.local_rank}" if options.device == "cuda" else options.device
     precision = precision_for(config.precision, device)
     run = Run(config, folder, device, precision, options.resume, processes)
     if not options.dry_run:
-        run.execute()
+        run.execute(options.stop_after)
         return
     description = describe(run)
     if processes.rank == 0:
@@ -57,9 +58,16 @@ def _execute(config: TrainConfig, options: argparse.Namespace, processes: Proces
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fpn-train", description="Train an FPN Faster R-CNN.")
     parser.add_argument("config", type=Path, help="TOML or JSON file; see model/recipes")
-    parser.add_argument("--out", type=Path, help="the run's folder (default: runs/<name>)")
+    parser.add_argument("--out", type=output_folder, help="the run's folder (default: runs/<name>)")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what the run would be and take, write nothing"
+    )
+    parser.add_argument(
+        "--stop-after",
+        type=duration,
+        default=0.0,
+        metavar="TIME",
+        help="save and end after so long, e.g. 2h; --resume goes on",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
     parser.add_argument(

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from model.config.detector import DetectorConfig
-from model.config.types import STRICT, Fraction, NonNegative, Positive
+from model.config.types import STRICT, Fraction, Length, NonNegative, Positive
 
 # The images a step that `schedule.learning_rate` is stated for.
 BASE_BATCH = 16
@@ -63,6 +63,7 @@ class ScheduleConfig:
         accumulate: micro-batches that a process's share of a step is divided into, one after the other.
         learning_rate: for 16 images a step; `scaled_learning_rate` is the one for `batch_size`.
         average_decay: of the weights' exponential moving average, which is then evaluated and exported; 0 is none.
+        epochs, decay_epochs: in place of `steps` and `decay_steps`, if not 0: times that every photograph is seen.
         decay_steps: steps at which the learning rate is multiplied by `decay`.
         clip_norm: largest gradient norm; 0 means no clipping.
     """
@@ -70,12 +71,14 @@ class ScheduleConfig:
     batch_size: Positive = 16
     accumulate: Positive = 1
     steps: Positive = 90_000
+    epochs: Annotated[float, Field(ge=0)] = 0.0
     learning_rate: Annotated[float, Field(gt=0)] = 0.02
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup_steps: NonNegative = 1000
     warmup_factor: Fraction = 1e-3
     decay_steps: tuple[Positive, ...] = (60_000, 80_000)
+    decay_epochs: tuple[Length, ...] = ()
     decay: Fraction = 0.1
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
     average_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -91,6 +94,16 @@ class ScheduleConfig:
             raise ValueError(f"decay_steps must rise, got {self.decay_steps}")
         return self
 
+    @model_validator(mode="after")
+    def _warm_up_that_ends(self) -> Self:
+        if not self.epochs and self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"expected warmup_steps fewer than steps, {self.steps}, got {self.warmup_steps}: it would never end"
+            )
+        if self.decay_epochs and not self.epochs:
+            raise ValueError("expected decay_epochs with epochs, and decay_steps with steps")
+        return self
+
 
 @dataclass(frozen=True, config=STRICT)
 class TrainConfig:
@@ -103,6 +116,10 @@ class TrainConfig:
         precision: of the network: "mixed" is bfloat16 on a CPU and float16 with loss scaling on CUDA; "auto" is that
             where it is fast, else "float32" (training/precision.py).
         checkpoint_every, eval_every: steps; 0 means only at the end.
+        keep_every: steps; the detector of each is kept as step-N.pt; 0 keeps none.
+        best_metric: of an evaluation, whose best detector is kept as best.pt: AP, AP50, "AP/cat" ...; empty is AP, or
+            AR1k of the stage "rpn".
+        patience: evaluations in a row that are no better, after which the run ends; 0 never ends it early.
     """
 
     name: str
@@ -116,6 +133,9 @@ class TrainConfig:
     precision: PrecisionName = "auto"
     checkpoint_every: NonNegative = 500
     eval_every: NonNegative = 0
+    keep_every: NonNegative = 0
+    best_metric: str = ""
+    patience: NonNegative = 0
 
     @model_validator(mode="after")
     def _stage_has_what_it_needs(self) -> Self:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tqdm import tqdm
+
 from model.data.annotations import ImageEntry
 from model.data.faults import DataError, Fault, refuse, some
 from model.data.pictures import UnreadableImage, read_image, read_size
@@ -75,7 +77,15 @@ def decodable(
 
     # Pillow decodes without Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        decoded = list(threads.map(decodes, images))
+        decoded = list(
+            tqdm(
+                threads.map(decodes, images),
+                desc="decoding all images",
+                total=len(images),
+                leave=False,
+                delay=2.0,
+            )
+        )
     for image, fine in zip(images, decoded, strict=True):
         if not fine:
             faults[Fault.UNREADABLE].append(image.file_name)

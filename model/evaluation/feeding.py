@@ -19,6 +19,7 @@ from tqdm import tqdm
 from model.config.resize import ResizeRule, Size
 from model.data.coco import CocoDataset
 from model.data.transforms import frame_image
+from model.data.workers import leave_signals
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,12 @@ def frame_batches(dataset: CocoDataset, resize: ResizeRule, loading: Loading) ->
         _FramedImages(dataset, resize),
         batch_sampler=_batches_by_bucket(dataset, resize, loading.batch_size),
         num_workers=loading.workers,
+        worker_init_fn=leave_signals,
         collate_fn=_stack,
     )
-    with tqdm(total=len(dataset), unit="image", leave=False, disable=not loading.progress) as bar:
+    with tqdm(
+        total=len(dataset), unit="image", leave=False, delay=2.0, disable=not loading.progress
+    ) as bar:
         for frames in batches:
             yield frames
             bar.update(len(frames.indices))

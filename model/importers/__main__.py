@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from model.command_line import exit_status, positive
+from model.command_line import exit_status, output_file, positive
 from model.errors import Refused
 from model.importers.detectron2 import import_detectron2, read_detectron2
 from model.importers.published import published_file
@@ -60,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     detectron2.add_argument("weights", help="the file")
     for project in (torchvision, detectron2):
-        project.add_argument("out", type=Path, help="the checkpoint, e.g. runs/coco/model.pt")
+        project.add_argument(
+            "out", type=output_file, help="the checkpoint, e.g. runs/coco/model.pt"
+        )
         project.add_argument(
             "--classes",
             type=Path,

@@ -86,6 +86,11 @@ def save_checkpoint(path: Path, detector: Detector, training: TrainingState | No
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except (RuntimeError, OSError) as error:
+        # torch's writer makes a RuntimeError of a full disk
+        why = error.strerror if isinstance(error, OSError) else _first_line(error)
+        there = "; the one that is there is as it was" if path.exists() else ""
+        raise CheckpointError(f"{path}: could not be written: {why}{there}") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -97,7 +102,7 @@ class Checkpoint:
     Attributes:
         path: the file.
         config, class_names: the detector's.
-        weights: its state dict.
+        weights: its state dict; of a run that averages its weights, the averaged ones.
         untrained: the parts that no training has reached.
     """
 
@@ -141,7 +146,8 @@ def read_checkpoint(path: Path, overrides: Sequence[str] = ()) -> Checkpoint:
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     untrained = frozenset(content.get("untrained", ()))
-    return Checkpoint(path, config, tuple(content["class_names"]), content["model"], untrained)
+    names = tuple(content["class_names"])
+    return Checkpoint(path, config, names, _averaged(content), untrained)
 
 
 def load_detector(path: Path, overrides: Sequence[str] = ()) -> Detector:
@@ -161,13 +167,13 @@ def add_test_settings(parser: argparse.ArgumentParser) -> None:
 
 
 def read_parts(path: Path) -> tuple[dict[str, Tensor], frozenset[str]]:
-    """The state dict of a checkpoint, and the names of the parts that are untrained in it.
+    """The state dict of a checkpoint, averaged where it was, and the names of the parts that are untrained in it.
 
     Raises:
         CheckpointError: the file is not a checkpoint.
     """
     content = _read(path)
-    return content["model"], frozenset(content.get("untrained", ()))
+    return _averaged(content), frozenset(content.get("untrained", ()))
 
 
 def require_trained(detector: Detector, parts: set[str], path: Path) -> None:
@@ -235,6 +241,21 @@ def load_weights(detector: Detector, state: dict[str, Tensor], path: Path) -> No
             f" {len(wrong)} of another shape {wrong[:2]}"
         )
     detector.load_state_dict(state)
+
+
+def _averaged(content: dict[str, Any]) -> dict[str, Tensor]:
+    """The weights to evaluate and to export: the averaged ones of a run that keeps them, else the weights."""
+    weights: dict[str, Tensor] = content["model"]
+    training = content.get("training")
+    average = training.get("average") if isinstance(training, dict) else None
+    if not average:
+        return weights
+    # torch's AveragedModel holds the detector as `module`, and a counter
+    return {k.removeprefix("module."): v for k, v in average.items() if k.startswith("module.")}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _shape(value: object) -> torch.Size | None:

@@ -19,6 +19,7 @@ from model.config.resize import ResizeRule, Size, least_frame
 from model.data.coco import CocoDataset
 from model.data.proposal_file import ProposalSet
 from model.data.transforms import flip_horizontal, image_tensor, resize_image, scale_boxes
+from model.data.workers import leave_signals
 from model.training.epochs import Draw, Share
 
 
@@ -176,5 +177,6 @@ def training_loader(
         sampler=steps,
         batch_size=None,
         num_workers=workers,
+        worker_init_fn=leave_signals,
         pin_memory=torch.cuda.is_available(),
     )

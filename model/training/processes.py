@@ -37,6 +37,15 @@ class Processes:
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
+    def largest(self, value: int) -> int:
+        """The largest `value` of all processes."""
+        if self.count == 1:
+            return value
+        on_gpu = dist.get_backend() == "nccl"
+        told = torch.tensor([value], device=f"cuda:{self.local_rank}" if on_gpu else "cpu")
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        return int(told)
+
     def wait(self) -> None:
         """Waits until all have come here."""
         if self.count > 1:

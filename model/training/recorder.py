@@ -22,13 +22,16 @@ class Recorder:
         folder: the run's.
         done: steps already done; later records of an interrupted run are dropped.
         total: steps of the whole run.
+
+    Attributes:
+        evaluations: step -> figures, of those that were recorded before.
     """
 
     def __init__(self, folder: Path, done: int, total: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / "metrics.jsonl"
-        if self.path.exists():
-            _keep_until(self.path, done)
+        kept = _keep_until(self.path, done) if self.path.exists() else []
+        self.evaluations = {int(line["step"]): line for line in kept if "loss" not in line}
         self.lines = self.path.open("a", encoding="utf-8")
         self.board = SummaryWriter(str(folder), purge_step=done + 1)
         self.progress = tqdm(
@@ -67,14 +70,17 @@ class Recorder:
         self.progress.write(text)
 
 
-def _keep_until(path: Path, step: int) -> None:
-    kept = []
+def _keep_until(path: Path, step: int) -> list[dict[str, float]]:
+    """Drops the lines past `step` from the file; the others come back."""
+    kept: list[dict[str, float]] = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
+            values = json.loads(line)
+            if values["step"] <= step:
+                kept.append(values)
         except ValueError:  # the line that a killed run was writing
             break
     temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(kept), encoding="utf-8")
+    temporary.write_text("".join(f"{json.dumps(line)}\n" for line in kept), encoding="utf-8")
     os.replace(temporary, path)
+    return kept

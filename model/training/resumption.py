@@ -18,6 +18,9 @@ FREE_KEYS = {
     "name",
     "checkpoint_every",
     "eval_every",
+    "keep_every",
+    "best_metric",
+    "patience",
     # what it comes to is compared by itself
     "precision",
     "schedule.steps",

@@ -6,8 +6,10 @@ processes (processes.py) or micro-batches has, but for rounding, those of one.
 """
 
 import logging
+import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import torch
 
 from model.config.files import ConfigError, to_mapping
 from model.config.training import TrainConfig
+from model.errors import Stopped
 from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import stage_figures
 from model.network.checkpoint import (
@@ -25,13 +28,16 @@ from model.network.checkpoint import (
 )
 from model.network.detector import Detector
 from model.training.batches import Batch, TrainingSet, training_loader
+from model.training.best import best_of
 from model.training.datasets import read_datasets
 from model.training.epochs import Share, batches_of_epochs, divide
+from model.training.length import in_steps
 from model.training.precision import Precision
 from model.training.processes import ALONE, Processes
 from model.training.recorder import Recorder
 from model.training.resumption import interrupted, require_no_run
 from model.training.stages import begin_stage
+from model.training.stopping import Stopping
 from model.training.trainer import Trainer
 
 logger = logging.getLogger(__name__)
@@ -65,6 +71,10 @@ class Run:
         self.precision = precision
         _require_equal_shares(config, processes)
         self.datasets = read_datasets(config.data)
+        images = len(self.datasets.training)
+        self.config = config = replace(config, schedule=in_steps(config.schedule, images))
+        validation = self.datasets.validation
+        self.best = best_of(config, validation.class_names if validation else ())
         state = self._interrupted() if resume else None
         if state is None:
             require_no_run(self.last)
@@ -73,7 +83,7 @@ class Run:
         detector = Detector(network, self.datasets.training.class_names).to(device)
         begin_stage(detector, config, resumed=state is not None)
         self.trainer = Trainer(detector, config, precision, processes)
-        self.done = 0
+        self.done = self.saved = 0
         if state:
             self._resume(state)
         elif config.model.backbone.weights == "none":
@@ -84,33 +94,85 @@ class Run:
         """The checkpoint to go on from."""
         return self.folder / "last.pt"
 
-    def execute(self) -> None:
-        """Train to the last step, with checkpoints, evaluations and records on the way."""
-        if self.processes.rank:
-            self._train(None)
-            return
-        with Recorder(self.folder, self.done, self.config.schedule.steps) as recorder:
-            self._train(recorder)
+    def execute(self, limit_s: float = 0.0) -> None:
+        """Train to the last step, with checkpoints, evaluations and records on the way; it is saved however it ends.
 
-    def _train(self, recorder: Recorder | None) -> None:
+        Args:
+            limit_s: seconds after which it stops before its last step; 0 is no limit.
+
+        Raises:
+            Stopped: by a signal.
+        """
+        stopping = Stopping(self.processes, limit_s)
+        if self.processes.rank:
+            with stopping:
+                self._train(None, stopping)
+            return
+        with Recorder(self.folder, self.done, self.config.schedule.steps) as recorder, stopping:
+            try:
+                self._train(recorder, stopping)
+            except Stopped as stopped:
+                name = signal.Signals(stopped.number).name
+                raise Stopped(stopped.number, self._rescued(f"{name} came", stopping)) from None
+            except Exception:
+                logger.warning(self._rescued("an error came", stopping))
+                raise
+
+    def _train(self, recorder: Recorder | None, stopping: Stopping) -> None:
         """Take every step; the process with the `recorder` writes."""
         config, total = self.config, self.config.schedule.steps
+        if recorder:
+            self._recall(recorder)
+        over = stopping.asked(self.best.given_up)
         started = time.perf_counter()
-        for batches in self.batches():
-            values = self.trainer.step(self.done, batches)
-            self.done += 1
+        for batches in () if over else self.batches():
+            with stopping.whole():
+                values = self.trainer.step(self.done, batches)
+                self.done += 1
+                if recorder:
+                    seconds = time.perf_counter() - started
+                    recorder.step(self.done, values, batches[0].whole / seconds)
             evaluation_due = _due(self.done, config.eval_every, total)
             if recorder:
-                seconds = time.perf_counter() - started
-                recorder.step(self.done, values, batches[0].whole / seconds)
-                # In this order: a run that is stopped in between goes on from before its evaluation.
+                # In this order: where an evaluation fails, the steps before it are not lost.
+                if evaluation_due or _due(self.done, config.checkpoint_every, total):
+                    self._save(stopping)
+                self._keep()
                 if evaluation_due:
                     self._evaluate(recorder)
-                if _due(self.done, config.checkpoint_every, total):
-                    self._save()
             if evaluation_due:
                 self.processes.wait()
+            if stopping.asked(self.best.given_up or stopping.late):
+                break
             started = time.perf_counter()
+        if recorder and self.done < total:
+            self._end_early(recorder, stopping)
+
+    def _recall(self, recorder: Recorder) -> None:
+        """Take up the evaluations before an interruption, and make the one that it came before."""
+        for step, figures in recorder.evaluations.items():
+            self.best.add(step, figures)
+        due = self.done and _due(self.done, self.config.eval_every, self.config.schedule.steps)
+        if due and self.done not in recorder.evaluations:
+            self._evaluate(recorder)
+
+    def _end_early(self, recorder: Recorder, stopping: Stopping) -> None:
+        if self.done > self.saved:
+            self._save(stopping)
+            save_checkpoint(self.folder / "model.pt", self.trainer.result)
+        if self.best.given_up:
+            best = self.best
+            why = f"no better {best.metric} in {best.patience} evaluations; best.pt is of step {best.step}"
+        else:
+            why = "the time is over; --resume goes on"
+        recorder.say(f"stopped after step {self.done} of {self.config.schedule.steps}: {why}")
+
+    def _rescued(self, why: str, stopping: Stopping) -> str:
+        """Save what is not saved, unless a step was cut in two, and say so."""
+        if self.done > self.saved and not stopping.broken:
+            self._save(stopping)
+        where = f"{self.last} is of step {self.saved}; --resume goes on from it"
+        return f"{why} after step {self.done}: {where if self.saved else 'nothing was trained'}"
 
     def batches(self) -> Iterator[list[Batch]]:
         """What this process takes for each step from `done` on, until the last."""
@@ -132,7 +194,7 @@ class Run:
             shares = divide(batch, training_set.frame(batch), processes * schedule.accumulate)
             yield shares[self.processes.rank :: processes]
 
-    def _save(self) -> None:
+    def _save(self, stopping: Stopping) -> None:
         state = TrainingState(
             config=to_mapping(self.config),
             step=self.done,
@@ -140,7 +202,15 @@ class Run:
             data_digest=self.datasets.digest,
             **self.trainer.state(),
         )
-        save_checkpoint(self.last, self.trainer.detector, state)
+        with stopping.whole():
+            save_checkpoint(self.last, self.trainer.detector, state)
+            self.saved = self.done
+
+    def _keep(self) -> None:
+        """Keep the detector of every so many steps."""
+        every = self.config.keep_every
+        if every and self.done % every == 0:
+            save_checkpoint(self.folder / f"step-{self.done}.pt", self.trainer.result)
 
     def _interrupted(self) -> TrainingState:
         """The state to go on from, which must be that of this run."""
@@ -149,7 +219,7 @@ class Run:
     def _resume(self, state: TrainingState) -> None:
         restore_weights(self.trainer.detector, self.last)
         self.trainer.restore(state)
-        self.done = state.step
+        self.done = self.saved = state.step
         logger.info("resumed %s after step %d", self.last, self.done)
 
     def _evaluate(self, recorder: Recorder) -> None:
@@ -158,12 +228,14 @@ class Run:
         if validation is None:
             return
         detector.eval()
-        loading = Loading(self.config.schedule.batch_size, self.config.data.workers)
+        loading = Loading(self.config.schedule.batch_size, self.config.data.workers, progress=True)
         table, figures = stage_figures(
             detector, validation, self.config.stage, self.datasets.val_proposals, loading
         )
         detector.train()
         recorder.say(table)
+        if self.best.add(self.done, figures):
+            save_checkpoint(self.folder / "best.pt", detector)
         recorder.record(self.done, figures)
 
 

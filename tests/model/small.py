@@ -74,7 +74,7 @@ def run_values(root: Path, steps: int) -> dict[str, Any]:
             "batch_size": 4,
             "steps": steps,
             "learning_rate": 0.08,  # for 16 images: 0.02 for these
-            "warmup_steps": 5,
+            "warmup_steps": min(1, steps - 1),
             "warmup_factor": 0.1,
             "decay_steps": [],
             "clip_norm": 5.0,

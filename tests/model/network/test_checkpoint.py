@@ -1,5 +1,6 @@
 import os
 import pickle
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from model.network.checkpoint import (
     load_detector,
     load_training,
     read_checkpoint,
+    read_parts,
     restore_weights,
     save_checkpoint,
 )
@@ -34,9 +36,8 @@ def saved(tmp_path: Path, detector: Detector) -> Path:
 
 
 def training_state(**changes: Any) -> TrainingState:
-    average = {"n_averaged": torch.tensor(7)}
     state = TrainingState(
-        {"seed": 4}, 7, {"state": {}, "param_groups": []}, {}, "float32", "digest", average
+        {"seed": 4}, 7, {"state": {}, "param_groups": []}, {}, "float32", "digest", {}
     )
     return replace(state, **changes)
 
@@ -125,7 +126,7 @@ def test_the_state_of_a_run_comes_back(tmp_path: Path, detector: Detector) -> No
     loaded = load_training(tmp_path / "last.pt")
     restore_weights(other, tmp_path / "last.pt")
     assert (loaded.config, loaded.step, loaded.scaler) == (state.config, 7, {"scale": 8.0})
-    assert torch.equal(loaded.average["n_averaged"], torch.tensor(7))
+    assert loaded.average == {}
     weights = detector.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in other.state_dict().items())
 
@@ -146,9 +147,39 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(saved: Path) -> None:
 
 def test_a_failed_rename_leaves_no_file_behind(tmp_path: Path, detector: Detector) -> None:
     (tmp_path / "taken" / "inside").mkdir(parents=True)
-    with pytest.raises(OSError, match="taken"):
+    with pytest.raises(CheckpointError, match="taken: could not be written: "):
         save_checkpoint(tmp_path / "taken", detector)
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_full_disk_costs_one_line_and_leaves_the_old_file(saved: Path) -> None:
+    before = saved.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # A file may not grow beyond this, as on a disk that is full then.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match="could not be written: .*; the one that") as e:
+            save_checkpoint(saved, small_detector(seed=1))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "\n" not in str(e.value)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_a_run_that_averages_its_weights_is_the_averaged_detector(
+    tmp_path: Path, detector: Detector
+) -> None:
+    averaged = {f"module.{k}": v + 1 for k, v in detector.state_dict().items()}
+    state = training_state(average=averaged | {"n_averaged": torch.tensor(3)})
+    save_checkpoint(tmp_path / "last.pt", detector, state)
+    name = "roi.fc1.weight"
+    expected = detector.state_dict()[name] + 1
+    assert torch.equal(load_detector(tmp_path / "last.pt").state_dict()[name], expected)
+    assert torch.equal(read_parts(tmp_path / "last.pt")[0][name], expected)
+    raw = small_detector(seed=1)
+    restore_weights(raw, tmp_path / "last.pt")  # to train on
+    assert torch.equal(raw.state_dict()[name], detector.state_dict()[name])
 
 
 def test_a_new_checkpoint_replaces_the_old(saved: Path) -> None:
