@@ -14,7 +14,14 @@ import onnx
 
 from export.graph import feed, missing_weights, trace
 from export.manifest import Judgement, Precision, Provenance, described, manifest
-from export.parity import FLOAT16, ParityError, ParityReport, compare, require
+from export.parity import (
+    FLOAT16,
+    ParityError,
+    ParityReport,
+    compare,
+    reference,
+    require,
+)
 from export.photographs import framed
 from export.precision.accuracy import LARGEST_DROP, AccuracyGate
 from export.precision.half import halved
@@ -147,12 +154,13 @@ def _judged(
 ) -> tuple[onnx.ModelProto, Outcome]:
     """The model in the precision that is wanted, and what was found of it."""
     onnx.save(model, temporary)
-    report = compare(detector, temporary, order.photographs)
-    require(report)
+    expected = reference(detector, order.photographs)
+    report = compare(expected, temporary)
+    require(report, expected.float32)
     if order.precision == "float16":
         model = halved(model)
         onnx.save(model, temporary)
-        report = compare(detector, temporary, order.photographs, FLOAT16)
+        report = compare(expected, temporary, FLOAT16)
         require(report, FLOAT16)
     judgement = Judgement()
     if order.precision == "int8":

@@ -16,6 +16,7 @@ from torchvision.ops import roi_align, roi_pool
 
 from model.config.detector import RoiConfig
 from model.network.boxes import box_area
+from model.network.widening import widened
 
 POOLED_LEVELS = (2, 3, 4, 5)
 
@@ -95,7 +96,7 @@ def pool_in_reading_order(
     by_level = [order[torch.nonzero(assigned == level).squeeze(1)] for level in levels]
     pooled = torch.cat(
         [
-            _pool_level(features.float(), rows[places], 2**level, config)
+            _pool_level(widened(features), rows[places], 2**level, config)
             for level, features, places in zip(levels, pyramid, by_level, strict=False)
         ]
     )

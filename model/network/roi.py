@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config.detector import RoiConfig
+from model.network.widening import widened
 
 
 class RoiPredictions(NamedTuple):
@@ -79,4 +80,4 @@ def _start_predictors(logits: nn.Linear, deltas: nn.Linear) -> None:
 def _predictions(logits: Tensor, deltas: Tensor) -> RoiPredictions:
     num_classes = logits.shape[1] - 1
     deltas = deltas.reshape(-1, num_classes, 4)  # (M, C*4) -> (M, C, 4)
-    return RoiPredictions(logits.float(), deltas.float())
+    return RoiPredictions(widened(logits), widened(deltas))

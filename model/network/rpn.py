@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from model.network.widening import widened
+
 BOX_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 
 
@@ -58,7 +60,7 @@ class RpnHead(nn.Module):
         deltas = F.linear(hidden, self.deltas.weight.flatten(1), self.deltas.bias)  # (S, A*4)
         chosen = torch.arange(anchors.shape[0], device=anchors.device), anchors
         return LevelPredictions(
-            logits[chosen].float(), deltas.reshape(logits.shape[0], -1, 4)[chosen].float()
+            widened(logits[chosen]), widened(deltas.reshape(logits.shape[0], -1, 4)[chosen])
         )
 
     def _level(self, features: Tensor) -> LevelPredictions:
@@ -67,4 +69,4 @@ class RpnHead(nn.Module):
         logits = logits.permute(0, 2, 3, 1).flatten(1)  # (N, A, H, W) -> (N, H*W*A)
         # (N, A*4, H, W) -> (N, H, W, A*4) -> (N, H*W*A, 4)
         deltas = deltas.permute(0, 2, 3, 1).reshape(deltas.shape[0], -1, 4)
-        return LevelPredictions(logits.float(), deltas.float())
+        return LevelPredictions(widened(logits), widened(deltas))
