@@ -52,7 +52,7 @@ class Server(uvicorn.Server):
     @property
     def has_let_go(self) -> bool:
         """Whether all threads have come back, or none were made."""
-        return not self._detector or self._detector.stopped
+        return not self._detector or self._detector.inference.stopped
 
     @property
     def has_warmed_up(self) -> bool:

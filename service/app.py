@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from service.detector import Detector
-from service.engine.engine import Engine
+from service.engine.engine import Engine, EngineOptions
 from service.engine.providers import GpuOptions
 from service.errors import ServiceError
 from service.http.access import AccessLog
@@ -37,13 +37,8 @@ def create_app(settings: Settings) -> FastAPI:
     """
     prepare_pillow()
     metrics = Metrics()
-    engine = Engine(
-        settings.model,
-        settings.device,
-        settings.threads,
-        spinning=settings.spinning,
-        gpu=gpu_options(settings),
-    )
+    options = EngineOptions(settings.runners, settings.spinning, gpu_options(settings))
+    engine = Engine(settings.model, settings.device, settings.threads, options)
     manifest = engine.manifest
     if manifest.gate.kind == "off":
         log.warning(

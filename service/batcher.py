@@ -1,15 +1,18 @@
 """Dynamic batching: items that wait together run together, and everybody is answered exactly once.
 
-Knows nothing of images, HTTP or ONNX. `run_batch(key, items)` is injected, runs in one thread, and
-returns one result per item, in order. Only items of one key share a batch.
+Knows nothing of images, HTTP or ONNX. `run_batch(layout, key, items)` is injected, runs in a thread, and returns one
+result per item, in order. Only items of one key and one lane share a batch.
 
     submit -> waiting (in order of arrival) -> batch (the oldest item's key) -> run -> answers
 
-While the thread is busy items pile up; when it is free it takes what is there, up to `max_batch`.
-So a lone item never waits, and batches grow with the load by themselves. The oldest item chooses
-the key, which is why no key can starve another. The loop sleeps on an event; nothing here polls.
+What to run next is decided here; how many runs go on at once, and how large they are, `Cores` decides. While it has
+no room items pile up; when it has, a run takes what is there. So a lone item never waits, and batches grow with the
+load by themselves. The oldest item chooses the key, which is why no key can starve another. The loop sleeps on an
+event; nothing here polls.
 
+    bulk                      runs when no interactive item waits; that holds an interactive one up for one run at most
     cancelled or expired      dropped before it runs; expiry is a timer, also while the batch runs
+    would be late             dropped when its turn comes, as long as others would not be
     run_batch fails           a batch of several runs again one by one: only the guilty item fails
     wrong number of results   a failure like any other
     the loop itself ends      whoever waits gets Unavailable, submit refuses, `fault` says so
@@ -19,13 +22,17 @@ import asyncio
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain
 from math import inf
 from time import perf_counter
 from typing import Generic, TypeVar
 
+from service.engine.layouts import Cores, Layout
 from service.errors import DeadlineExceeded, InferenceFailed, Overloaded, Unavailable
+from service.pace import Pace
+from service.waiting import Entry, Lane, Waiting
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +43,8 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class BatchLimits:
-    """Items of one batch, seconds to wait for more, items that may wait, seconds a run may take."""
+    """Seconds to wait for more items, items that may wait, seconds a run may take."""
 
-    max_batch: int
     max_wait_s: float
     max_waiting: int
     stall_s: float
@@ -54,6 +60,7 @@ class Answer(Generic[Result]):
         run_s: seconds that the run took.
         batch_number: the same for all items of one run, and for no others.
         batch_size: how many items ran together.
+        layout: how the run shared the cores with others.
     """
 
     result: Result
@@ -61,19 +68,16 @@ class Answer(Generic[Result]):
     run_s: float
     batch_number: int
     batch_size: int
+    layout: Layout
 
 
-@dataclass(frozen=True, eq=False)
-class _Entry(Generic[Key, Item, Result]):
-    key: Key
-    item: Item
-    # In the time of the event loop.
-    deadline: float
-    arrived: float
-    answer: "asyncio.Future[Answer[Result]]"
+@dataclass(eq=False)
+class _Run(Generic[Key, Item, Result]):
+    """A batch that has its part of the cores; `began` is when it was last run, whole or one by one."""
 
-    def is_live(self, now: float) -> bool:
-        return not self.answer.done() and self.deadline > now
+    layout: Layout
+    batch: list[Entry[Key, Item, Answer[Result]]]
+    began: float
 
 
 class Batcher(Generic[Key, Item, Result]):
@@ -81,18 +85,21 @@ class Batcher(Generic[Key, Item, Result]):
 
     def __init__(
         self,
-        run_batch: Callable[[Key, Sequence[Item]], Sequence[Result]],
+        run_batch: Callable[[Layout, Key, Sequence[Item]], Sequence[Result]],
         limits: BatchLimits,
-        thread: Executor,
+        cores: Cores,
+        threads: Executor,
     ) -> None:
+        """`threads` has as many as `cores` has runs at once."""
+        self.pace: Pace[Key] = Pace()
         self._run_batch = run_batch
         self._limits = limits
-        self._thread = thread
-        # In order of arrival.
-        self._waiting: dict[_Entry[Key, Item, Result], None] = {}
+        self._cores = cores
+        self._threads = threads
+        self._waiting: Waiting[Key, Item, Answer[Result]] = Waiting()
+        self._running: dict[asyncio.Task[None], _Run[Key, Item, Result]] = {}
         self._changed = asyncio.Event()
         self._stopping = False
-        self._run_began: float | None = None
         self._runs = 0
         self._task = asyncio.create_task(self._work(), name="batcher")
         self._task.add_done_callback(_log_the_end)
@@ -103,35 +110,47 @@ class Batcher(Generic[Key, Item, Result]):
         return len(self._waiting)
 
     @property
+    def running(self) -> int:
+        """How many items run."""
+        return sum(len(run.batch) for run in self._running.values())
+
+    @property
     def oldest_age_s(self) -> float:
         """Seconds that the oldest waiting item has waited; 0 when none waits."""
-        oldest = next(iter(self._waiting), None)
-        return 0.0 if oldest is None else perf_counter() - oldest.arrived
+        return self._waiting.oldest_age_s
 
     @property
     def fault(self) -> str | None:
         """Why no progress is to be expected, or None when all is well."""
         if self._task.done():
             return "the batch loop has ended"
-        if self._run_began is not None:
-            run_s = perf_counter() - self._run_began
-            if run_s > self._limits.stall_s:
-                return f"a batch has been running for {run_s:.0f} s"
+        longest_s = max((perf_counter() - run.began for run in self._running.values()), default=0.0)
+        if longest_s > self._limits.stall_s:
+            return f"a batch has been running for {longest_s:.0f} s"
         return None
 
-    async def submit(self, key: Key, item: Item, deadline: float = inf) -> Answer[Result]:
+    def wait_s(self, lane: Lane) -> float:
+        """Seconds until an item that came now would have its turn, as far as the pace is known."""
+        running = chain.from_iterable(run.batch for run in self._running.values())
+        ahead = chain(self._waiting.before(lane), running)
+        return sum(self.pace.item_s(entry.key) for entry in ahead)
+
+    async def submit(
+        self, key: Key, item: Item, deadline: float = inf, lane: Lane = "interactive"
+    ) -> Answer[Result]:
         """The answer for `item`. `deadline` is in the event loop's time.
 
         Raises:
             Overloaded: as many items wait as may.
             Unavailable: stopping or stopped.
-            DeadlineExceeded: `deadline` came before the answer.
+            DeadlineExceeded: `deadline` came before the answer, or would have.
             InferenceFailed: `run_batch` failed on this item, alone in its batch.
         """
         self._refuse()
-        loop = asyncio.get_running_loop()
-        entry = _Entry[Key, Item, Result](key, item, deadline, perf_counter(), loop.create_future())
-        self._waiting[entry] = None
+        company = self._cores.company(self.waiting + self.running + 1)
+        answer: asyncio.Future[Answer[Result]] = asyncio.get_running_loop().create_future()
+        entry = Entry(key, item, deadline, perf_counter(), company, answer)
+        self._waiting.add(entry, lane)
         self._changed.set()
         try:
             async with asyncio.timeout_at(None if deadline == inf else deadline):
@@ -139,7 +158,7 @@ class Batcher(Generic[Key, Item, Result]):
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before the answer was there") from error
         finally:
-            self._waiting.pop(entry, None)
+            self._waiting.discard(entry)
 
     async def stop(self, grace_s: float) -> bool:
         """Takes no more, runs what waits, and ends; after `grace_s` the rest get Unavailable.
@@ -158,110 +177,115 @@ class Batcher(Generic[Key, Item, Result]):
             raise _ended()
         if self._stopping:
             raise Unavailable("the server is shutting down", reason="draining")
-        if len(self._waiting) >= self._limits.max_waiting:
+        if self.waiting >= self._limits.max_waiting:
             raise Overloaded(f"the queue is full: {self._limits.max_waiting} wait")
 
     async def _work(self) -> None:
-        batch: list[_Entry[Key, Item, Result]] = []
         try:
-            while await self._batch_is_due():
-                batch = self._take()
-                if batch:
-                    await self._run(batch)
+            while self.waiting or self._running or not self._stopping:
+                self._changed.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._start()):
+                        await self._changed.wait()
         finally:
-            for entry in (*batch, *self._waiting):
-                _fail(entry, _ended())
+            for entry in list(self._waiting):
+                entry.fail(_ended())
+            for task in self._running:
+                task.cancel()
 
-    async def _batch_is_due(self) -> bool:
-        """Waits until a batch should run. False once stopping and nothing is left."""
-        while not self._waiting:
-            if self._stopping:
-                return False
-            await self._change()
-        if self._limits.max_wait_s > 0:
-            await self._window()
-        return True
+    def _start(self) -> float | None:
+        """Starts what there is room for. Returns the seconds after which to look again though nothing has changed."""
+        self._waiting.drop_late(asyncio.get_running_loop().time(), self.pace)
+        while self._waiting:
+            window_s = self._window_s()
+            if window_s > 0:
+                return window_s
+            layout = self._cores.claim(self._company())
+            if layout is None:
+                return None
+            batch = self._waiting.next_batch(layout.batch)
+            for entry in batch:
+                self._waiting.discard(entry)
+            run = _Run(layout, batch, perf_counter())
+            task = asyncio.create_task(self._carry_out(run))
+            self._running[task] = run
+            task.add_done_callback(self._end)
+        return None
 
-    async def _window(self) -> None:
-        """Waits until the oldest item's batch is full, or the item has waited long enough."""
-        left_s = self._limits.max_wait_s - self.oldest_age_s
-        try:
-            async with asyncio.timeout(left_s):
-                while not (self._stopping or self._is_full()):
-                    await self._change()
-        except TimeoutError:
-            return
+    def _end(self, task: "asyncio.Task[None]") -> None:
+        run = self._running.pop(task)
+        self._cores.release(run.layout)
+        if not task.cancelled() and task.exception() is not None:
+            log.critical("a run ended in a way that is a fault of ours", exc_info=task.exception())
+        for entry in run.batch:
+            # Answered, unless the run was given up.
+            entry.fail(_ended())
+        self._changed.set()
 
-    async def _change(self) -> None:
-        self._changed.clear()
-        await self._changed.wait()
+    def _company(self) -> int:
+        """How many to make room for: who is inside, or the company that the next item came into, if that is more."""
+        return max(self.waiting + self.running, next(iter(self._waiting)).company)
 
-    def _is_full(self) -> bool:
-        return len(self._oldest_batch()) == self._limits.max_batch
+    def _window_s(self) -> float:
+        """Seconds that a batch still waits for more items; 0 when it is full, or has waited long enough."""
+        most = self._cores.most_batch
+        if self._stopping or len(self._waiting.next_batch(most)) == most:
+            return 0.0
+        return self._limits.max_wait_s - self.oldest_age_s
 
-    def _take(self) -> list[_Entry[Key, Item, Result]]:
-        """Removes the next batch from what waits, and whatever is cancelled or expired."""
-        now = asyncio.get_running_loop().time()
-        self._waiting = {entry: None for entry in self._waiting if entry.is_live(now)}
-        batch = self._oldest_batch()
-        for entry in batch:
-            del self._waiting[entry]
-        return batch
-
-    def _oldest_batch(self) -> list[_Entry[Key, Item, Result]]:
-        oldest = next(iter(self._waiting), None)
-        if oldest is None:
-            return []
-        same = (entry for entry in self._waiting if entry.key == oldest.key)
-        return list(islice(same, self._limits.max_batch))
-
-    async def _run(self, batch: list[_Entry[Key, Item, Result]]) -> None:
+    async def _carry_out(self, run: _Run[Key, Item, Result]) -> None:
         """Runs a batch and answers it; when it fails, each of its items alone."""
-        failure = await self._attempt(batch)
+        failure = await self._attempt(run, run.batch)
         if failure is None:
             return
-        if len(batch) == 1:
-            log.error("an item failed, alone in its batch", exc_info=failure)
-            _fail(batch[0], InferenceFailed("the model failed on this input"))
+        if len(run.batch) == 1:
+            _blame(run.batch[0], failure)
             return
-        log.warning("a batch of %d failed: its items run again, one by one", len(batch))
-        for entry in batch:
+        log.warning("a batch of %d failed: its items run again, one by one", len(run.batch))
+        for entry in run.batch:
             if entry.is_live(asyncio.get_running_loop().time()):
-                await self._run([entry])
+                failure = await self._attempt(run, [entry])
+                if failure is not None:
+                    _blame(entry, failure)
 
-    async def _attempt(self, batch: list[_Entry[Key, Item, Result]]) -> BaseException | None:
-        """Runs a batch once and answers its items. Returns what went wrong, if anything did."""
-        self._run_began = began = perf_counter()
+    async def _attempt(
+        self, run: _Run[Key, Item, Result], batch: list[Entry[Key, Item, Answer[Result]]]
+    ) -> BaseException | None:
+        """Runs `batch` once and answers its items. Returns what went wrong, if anything did."""
+        run.began = began = perf_counter()
         self._runs += 1
-        loop = asyncio.get_running_loop()
-        results = await loop.run_in_executor(self._thread, self._guarded, batch)
-        self._run_began = None
+        number, loop = self._runs, asyncio.get_running_loop()
+        results = await loop.run_in_executor(self._threads, self._guarded, run.layout, batch)
         if isinstance(results, BaseException):
             return results
         run_s = perf_counter() - began
+        self.pace.note(batch[0].key, run_s, len(batch) * run.layout.runs)
         for entry, result in zip(batch, results, strict=True):
             if not entry.answer.done():
-                queue_s = began - entry.arrived
-                entry.answer.set_result(Answer(result, queue_s, run_s, self._runs, len(batch)))
+                queue_s, size = began - entry.arrived, len(batch)
+                entry.answer.set_result(Answer(result, queue_s, run_s, number, size, run.layout))
         return None
 
-    def _guarded(self, batch: list[_Entry[Key, Item, Result]]) -> Sequence[Result] | BaseException:
+    def _guarded(
+        self, layout: Layout, batch: list[Entry[Key, Item, Answer[Result]]]
+    ) -> Sequence[Result] | BaseException:
         """The results, or what was raised: as a value, since some exceptions would end the loop.
 
         (StopIteration cannot be set on a future, and CancelledError or SystemExit would stop us.)
         """
         try:
-            results = self._run_batch(batch[0].key, [entry.item for entry in batch])
-            if len(results) != len(batch):
-                return RuntimeError(f"run_batch: expected {len(batch)} results, got {len(results)}")
+            items = [entry.item for entry in batch]
+            results = self._run_batch(layout, batch[0].key, items)
+            if len(results) != len(items):
+                return RuntimeError(f"run_batch: expected {len(items)} results, got {len(results)}")
             return results
         except BaseException as error:
             return error
 
 
-def _fail(entry: _Entry[Key, Item, Result], error: Exception) -> None:
-    if not entry.answer.done():
-        entry.answer.set_exception(error)
+def _blame(entry: Entry[Key, Item, Answer[Result]], failure: BaseException) -> None:
+    log.error("an item failed, alone in its batch", exc_info=failure)
+    entry.fail(InferenceFailed("the model failed on this input"))
 
 
 def _ended() -> Unavailable:

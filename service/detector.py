@@ -1,6 +1,6 @@
-"""The detector: images in, findings out. Joins decoding, the batcher and the engine.
+"""The detector: images in, findings out. Joins admission, decoding and inference.
 
-    bytes -> decoding pool -> frame -> batcher (key = bucket) -> engine thread -> findings
+    bytes -> header -> admission -> decoding pool -> frame -> inference -> findings
 
 Every image of a request goes its own way, so a bad one fails alone and those of one bucket share a
 batch, also with the images of other requests.
@@ -8,50 +8,24 @@ batch, also with the images of other requests.
 
 import asyncio
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import partial
-from math import prod
 from time import perf_counter
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from service.admission import Admission, Permit
-from service.artifact.manifest import Manifest
+from service.admission import Admission, AdmissionLimits, Permit, Rates
 from service.artifact.tensors import Outputs
-from service.batcher import Answer, Batcher, BatchLimits
+from service.batcher import Answer
 from service.detections import Detected, Wanted, detected
+from service.engine.layouts import Layout
 from service.errors import InvalidImage, ServiceError
+from service.inference import Framed, Inference, Model
 from service.metrics import Metrics
+from service.pace import Pace
 from service.pictures.framing import Frame, Framing, Size
+from service.pictures.header import header
 from service.pictures.pool import DecodingPool
-from service.readiness import Readiness, shapes_to_warm
 from service.regions import NO_REGIONS, Regions, in_frame
 from service.settings import Settings
-
-# After uvicorn has drained the requests only the batch in the engine can be left.
-STOP_GRACE_S = 5.0
-
-
-class Model(Protocol):
-    """What the detector needs of an engine."""
-
-    manifest: Manifest
-
-    @property
-    def device(self) -> str:
-        """What it runs on: cpu, or the name of a GPU's provider."""
-
-    def run(
-        self,
-        frames: Sequence[NDArray[np.uint8]],
-        sizes: Sequence[Size],
-        regions: Sequence[Regions] = (),
-    ) -> Outputs:
-        """The outputs for N frames uint8 [3, H, W] with content (height, width) and `regions` in their pixels."""
+from service.waiting import Lane
 
 
 @dataclass(frozen=True)
@@ -60,14 +34,6 @@ class SentImage:
 
     content: bytes | InvalidImage
     regions: Regions = field(default_factory=lambda: NO_REGIONS)
-
-
-@dataclass(frozen=True)
-class Framed:
-    """What one place in a batch holds: a frame, and the regions in its pixels."""
-
-    frame: Frame
-    regions: Regions
 
 
 @dataclass(frozen=True)
@@ -81,6 +47,22 @@ class Found:
     batch_number: int
     batch_size: int
     bucket: Size
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the images of a request are to be answered.
+
+    Attributes:
+        wanted: of what is found.
+        deadline: in the event loop's time.
+        lane: whether others have the right of way.
+    """
+
+    wanted: Wanted
+    deadline: float
+    lane: Lane = "interactive"
 
 
 class Detector:
@@ -88,80 +70,66 @@ class Detector:
 
     Attributes:
         manifest: the model's.
-        readiness: whether requests are welcome; `warm_up` makes it so.
-        stopped: whether the engine's thread has come back, once `stop` was called.
+        inference: what runs it, and whether it can.
+        admission: what is inside, and who may come in.
     """
 
     def __init__(self, model: Model, settings: Settings, metrics: Metrics) -> None:
         self.manifest = model.manifest
         self.metrics = metrics
-        self.stopped = False
-        self._model = model
-        self._timeout_s = settings.timeout_s
-        self._admission = Admission(settings.queue_images, metrics.rate.pace)
+        self.inference = Inference(model, settings, metrics)
+        self.readiness = self.inference.readiness
+        limits = AdmissionLimits(settings.queue_images, settings.queue_bytes)
+        self.admission = Admission(limits, self._rates)
+        self._settings = settings
         framing = Framing(model.manifest.resize, model.manifest.buckets, settings.max_pixels)
         self._decoding = DecodingPool(framing, settings.decode_threads)
-        self._engine_thread = ThreadPoolExecutor(1, "engine")
-        limits = BatchLimits(
-            settings.max_batch, settings.max_wait_s, settings.queue_images, settings.stall_s
-        )
-        self._batcher: Batcher[Size, Framed, Outputs] = Batcher(
-            self._run_batch, limits, self._engine_thread
-        )
-        shapes = shapes_to_warm(model.manifest.buckets, model.device, settings.max_batch)
-        self.readiness = Readiness(shapes, self._run_empty, lambda: self._batcher.fault)
-        metrics.queue_images.set_function(lambda: self._batcher.waiting)
-        metrics.queue_oldest_age_seconds.set_function(lambda: self._batcher.oldest_age_s)
+        self._decoding_pace: Pace[None] = Pace()
         metrics.ready.set_function(lambda: self.readiness.not_ready is None)
 
-    @property
-    def waiting(self) -> int:
-        """How many images wait for a batch."""
-        return self._batcher.waiting
-
     async def warm_up(self) -> None:
-        """Runs every bucket in every batch size whose first run would be slow; then it is ready."""
-        await self.readiness.warm_up(self._engine_thread)
+        """Makes it ready."""
+        await self.inference.warm_up()
 
     async def stop(self) -> None:
-        """Drains, and lets go of the threads; `stopped` tells whether the engine's came back."""
+        """Drains, and lets go of the threads."""
         self.readiness.drain()
-        in_time = await self._batcher.stop(STOP_GRACE_S)
-        free = asyncio.get_running_loop().run_in_executor(self._engine_thread, int)
-        await asyncio.wait([free], timeout=STOP_GRACE_S if in_time else 0)
-        self.stopped = free.done()
+        await self.inference.stop()
         self._decoding.stop()
-        self._engine_thread.shutdown(wait=False, cancel_futures=True)
 
-    def admit(self) -> AbstractContextManager[Permit]:
-        """A permit for one image. Raises Overloaded, or Unavailable when not ready."""
+    def look(self) -> None:
+        """Raises Unavailable when not ready, Overloaded when full: before a body is read in vain."""
         closed = self.readiness.closed
         if closed is not None:
             raise closed
-        return self._admission.admit()
+        self.admission.look()
 
     def deadline(self, timeout_s: float | None) -> float:
         """The event loop's time at which a request that begins now must have been answered.
 
         A client may ask for less than the server's own limit, not for more: it holds a place until then.
         """
-        left_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
+        most_s = self._settings.timeout_s
+        left_s = most_s if timeout_s is None else min(timeout_s, most_s)
         return asyncio.get_running_loop().time() + left_s
 
-    async def detect(
-        self, images: Sequence[SentImage], wanted: Wanted, deadline: float
-    ) -> list[Found | ServiceError]:
-        """For every image, in order, what was found in it or why nothing could be."""
-        # A group: if one fails unexpectedly, none goes on without its permit.
-        async with asyncio.TaskGroup() as group:
-            answers = [group.create_task(self._answer(each, wanted, deadline)) for each in images]
+    async def detect(self, images: Sequence[SentImage], work: Work) -> list[Found | ServiceError]:
+        """For every image, in order, what was found in it or why nothing could be.
+
+        Raises:
+            Overloaded: the images do not fit, or would be late.
+        """
+        left_s = work.deadline - asyncio.get_running_loop().time()
+        costs = [self._cost(image) for image in images]
+        with self.admission.admit(costs, left_s, work.lane) as permit:
+            # A group: if one fails unexpectedly, none goes on without its permit.
+            async with asyncio.TaskGroup() as group:
+                answers = [group.create_task(self._answer(each, work, permit)) for each in images]
         return [answer.result() for answer in answers]
 
-    async def _answer(
-        self, image: SentImage, wanted: Wanted, deadline: float
-    ) -> Found | ServiceError:
+    async def _answer(self, image: SentImage, work: Work, permit: Permit) -> Found | ServiceError:
         try:
-            found = await self._find(image, wanted, deadline)
+            found = await self._find(image, work, permit)
         except ServiceError as error:
             self.metrics.images.labels(error.reason).inc()
             return error
@@ -174,24 +142,47 @@ class Detector:
         self.metrics.observe_answer(found.detected)
         return found
 
-    async def _find(self, image: SentImage, wanted: Wanted, deadline: float) -> Found:
-        if isinstance(image.content, InvalidImage):
-            raise image.content
-        began = perf_counter()
-        frame = await self._decoding.frame(image.content, deadline)
-        decode_s = perf_counter() - began
+    async def _find(self, image: SentImage, work: Work, permit: Permit) -> Found:
+        frame, decode_s = await self._decoded(image, work.deadline, permit)
         framed = Framed(frame, in_frame(image.regions, frame))
-        answer = await self._batcher.submit(frame.bucket, framed, deadline)
+        answer = await self.inference.outputs(framed, work.deadline, work.lane)
         self._observe_stages(decode_s, answer)
         return Found(
-            detected=detected(answer.result, frame, self.manifest, wanted, len(image.regions)),
+            detected=detected(answer.result, frame, self.manifest, work.wanted, len(image.regions)),
             decode_s=decode_s,
             queue_s=answer.queue_s,
             inference_s=answer.run_s,
             batch_number=answer.batch_number,
             batch_size=answer.batch_size,
             bucket=frame.bucket,
+            layout=answer.layout,
         )
+
+    async def _decoded(
+        self, image: SentImage, deadline: float, permit: Permit
+    ) -> tuple[Frame, float]:
+        """The frame of `image`, and the seconds that it took."""
+        if isinstance(image.content, InvalidImage):
+            raise image.content
+        began, cost, inside = perf_counter(), self._cost(image), self.admission.cost
+        try:
+            frame = await self._decoding.frame(image.content, deadline)
+        finally:
+            permit.decoded(cost)
+        decode_s = perf_counter() - began
+        # It waited for what was inside before it: all of that has been decoded in the time.
+        self._decoding_pace.note(None, decode_s, max(1, inside))
+        return frame, decode_s
+
+    def _cost(self, image: SentImage) -> int:
+        """Of decoding, in the units of `header`; 0 for what is refused before anything is decoded."""
+        said = None if isinstance(image.content, InvalidImage) else header(image.content)
+        if said is None or said.width * said.height > self._settings.max_pixels:
+            return 0
+        return said.cost
+
+    def _rates(self) -> Rates:
+        return Rates(self._decoding_pace.mean_item_s, self.inference.image_s)
 
     def _observe_stages(self, decode_s: float, answer: Answer[Outputs]) -> None:
         self.metrics.stage_seconds.labels("decode").observe(decode_s)
@@ -199,19 +190,3 @@ class Detector:
         counts = answer.result.proposal_counts
         for level, count in zip(self.manifest.levels, counts, strict=True):
             self.metrics.proposals.labels(level.name).observe(count)
-
-    def _run_batch(self, bucket: Size, batch: Sequence[Framed]) -> list[Outputs]:
-        """The outputs of each frame, all of one bucket. Runs in the engine thread."""
-        began = perf_counter()
-        frames = [each.frame for each in batch]
-        sizes = [frame.content for frame in frames]
-        regions = [each.regions for each in batch]
-        run = partial(self._model.run, [frame.pixels for frame in frames], sizes, regions)
-        outputs = self.readiness.watched(run)
-        filled = sum(map(prod, sizes)) / (len(frames) * prod(bucket))
-        self.metrics.observe_batch(len(frames), 1 - filled, perf_counter() - began)
-        return [outputs[index] for index in range(len(outputs.counts))]
-
-    def _run_empty(self, bucket: Size, size: int) -> None:
-        """Runs a batch of black frames."""
-        self._model.run([np.zeros((3, *bucket), np.uint8)] * size, [bucket] * size)

@@ -9,7 +9,7 @@ A fault is for whoever restarts processes, being not ready for whoever sends req
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import Executor
 from itertools import product
 from time import perf_counter
@@ -41,6 +41,7 @@ class Readiness:
         self._loop_fault = loop_fault
         self._warmed: list[tuple[Size, int]] = []
         self._made = perf_counter()
+        self._is_warm = False
         self._draining = False
         self._broken = False
 
@@ -64,17 +65,22 @@ class Readiness:
         fault = self._loop_fault()
         if fault is not None:
             return Unavailable(fault, reason="fault")
-        if len(self._warmed) < len(self._shapes):
+        if not self._is_warm:
             done = f"{len(self._warmed)} of {len(self._shapes)} shapes"
             return Unavailable(f"warming up: {done}", retry_after_s=self._warm_up_left_s())
         return None
 
-    async def warm_up(self, thread: Executor) -> None:
-        """Runs every shape in `thread`, one after the other."""
+    async def warm_up(
+        self, threads: Executor, settle: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Runs every shape in one of `threads`, one after the other, then `settle`, and is ready after that."""
         loop = asyncio.get_running_loop()
         for size, count in self._shapes:
-            await loop.run_in_executor(thread, self._run_empty, size, count)
+            await loop.run_in_executor(threads, self._run_empty, size, count)
             self._warmed.append((size, count))
+        if settle is not None:
+            await settle()
+        self._is_warm = True
         seconds = round(perf_counter() - self._made, 3)
         log.info("ready", extra={"fields": {"shapes": len(self._shapes), "warm_up_s": seconds}})
 
@@ -115,7 +121,7 @@ def shapes_to_warm(frames: Iterable[Size], device: str, max_batch: int) -> list[
     """The shapes to run before the first request.
 
     A GPU chooses algorithms and allocates for every shape that it meets. On the CPU a size that is met
-    for the first time was no slower: see docs/decisions/0002-engine-threads.md.
+    for the first time was no slower: see docs/decisions/0012-wide-and-narrow.md.
     """
-    counts = sorted({1, max_batch}) if device == "cpu" else range(1, max_batch + 1)
+    counts = [1] if device == "cpu" else range(1, max_batch + 1)
     return list(product(frames, counts))

@@ -33,7 +33,13 @@ class Settings(BaseSettings):
         "auto", description="auto (CUDA where it works, else the CPU), cpu, cuda or tensorrt"
     )
     threads: int = Field(
-        0, description="CPU threads of one inference, 0 or more (0 = all cores)", ge=0, le=1024
+        0, description="CPU threads of all inference, 0 or more (0 = all cores)", ge=0, le=1024
+    )
+    runners: int = Field(
+        0,
+        description="inferences at once on a CPU while images wait, 0 or more (0 = what measures best)",
+        ge=0,
+        le=1024,
     )
     spinning: bool = Field(
         False, description="whether inference threads keep their cores busy while they wait, 1 or 0"
@@ -51,7 +57,12 @@ class Settings(BaseSettings):
     tensorrt_cache: Path | None = Field(
         None, description="a folder in which TensorRT keeps the engines that it builds"
     )
-    max_batch: int = Field(8, description="the most images of one batch, 1 to 1024", ge=1, le=1024)
+    max_batch: int = Field(
+        0,
+        description="the most images of one batch, 0 to 1024 (0 = what measures best on a CPU, 8 on a GPU)",
+        ge=0,
+        le=1024,
+    )
     max_wait_s: float = Field(
         0.0,
         description="seconds that a batch waits for more images, 0 to 10 (0 = takes what is there)",
@@ -60,6 +71,12 @@ class Settings(BaseSettings):
     )
     queue_images: int = Field(
         64, description="the most images inside the server at once, 1 or more", ge=1
+    )
+    queue_bytes: int = Field(
+        256 * 2**20, description="bytes of bodies inside the server at once, 1 or more", ge=1
+    )
+    full_status: Literal[503, 429] = Field(
+        503, description="the status that refuses a request because the server is full, 503 or 429"
     )
     max_body_bytes: int = Field(32 * 2**20, description="bytes of one request, 1 or more", ge=1)
     min_upload_bytes_per_s: int = Field(

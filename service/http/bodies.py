@@ -15,18 +15,21 @@ import asyncio
 
 from starlette.requests import Request
 
+from service.admission import Receipt
 from service.detector import SentImage
 from service.http.json_bodies import images_of_json
 from service.http.multipart_bodies import images_of_multipart
 from service.http.receiving import JSON, MULTIPART, Body, BodyLimits, receive_body
 
 
-async def read_images(request: Request, limits: BodyLimits, deadline: float) -> list[SentImage]:
+async def read_images(
+    request: Request, limits: BodyLimits, deadline: float, receipt: Receipt
+) -> list[SentImage]:
     """The images in the body, in order; at least one. `deadline` is in the event loop's time.
 
     Raises what `receive_body` and `parse_images` raise.
     """
-    return await parse_images(await receive_body(request, limits, deadline), limits)
+    return await parse_images(await receive_body(request, limits, deadline, receipt), limits)
 
 
 async def parse_images(body: Body, limits: BodyLimits) -> list[SentImage]:

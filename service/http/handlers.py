@@ -33,7 +33,10 @@ async def on_service_error(request: Request, error: Exception) -> Response:
     if isinstance(error, REFUSALS) and route == "/detect":
         request.app.state.metrics.refused.labels(error.reason).inc()
     request.state.log_fields = {"reason": error.reason}
-    return _reply(request, problem_from(error))
+    problem = problem_from(error)
+    if isinstance(error, Overloaded):
+        problem.status = request.app.state.settings.full_status
+    return _reply(request, problem)
 
 
 async def on_validation_error(request: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ from math import inf
 
 from starlette.requests import ClientDisconnect, Request
 
+from service.admission import Receipt
 from service.errors import (
     ClientGone,
     DeadlineExceeded,
@@ -45,13 +46,16 @@ class Body:
     content: bytes
 
 
-async def receive_body(request: Request, limits: BodyLimits, deadline: float) -> Body:
-    """The body of `request`. `deadline` is in the event loop's time.
+async def receive_body(
+    request: Request, limits: BodyLimits, deadline: float, receipt: Receipt
+) -> Body:
+    """The body of `request`, counted in `receipt` as it comes. `deadline` is in the event loop's time.
 
     Raises:
         UnsupportedMediaType: the type of the body is none that is read, or it is compressed.
         TooLarge: more bytes than the limit.
         InvalidRequest: it is empty.
+        Overloaded: with it, more bytes of bodies would be inside than may.
         UploadTooSlow: it came slower than the least rate.
         DeadlineExceeded: it was not there by `deadline`.
         ClientGone: the caller closed the connection.
@@ -60,7 +64,7 @@ async def receive_body(request: Request, limits: BodyLimits, deadline: float) ->
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > limits.max_bytes:
         raise _too_many_bytes(limits.max_bytes)
-    content = await _read(request, limits, deadline)
+    content = await _read(request, limits, deadline, receipt)
     if not content:
         raise InvalidRequest("the body is empty: expected at least one image")
     return Body(kind, request.headers["content-type"], content)
@@ -78,7 +82,7 @@ def _media_type(request: Request) -> str:
     return kind
 
 
-async def _read(request: Request, limits: BodyLimits, deadline: float) -> bytes:
+async def _read(request: Request, limits: BodyLimits, deadline: float, receipt: Receipt) -> bytes:
     body = bytearray()
     clock = asyncio.get_running_loop().time
     slow_at = clock() + limits.pause_s
@@ -88,6 +92,7 @@ async def _read(request: Request, limits: BodyLimits, deadline: float) -> bytes:
                 body += chunk
                 if len(body) > limits.max_bytes:
                     raise _too_many_bytes(limits.max_bytes)
+                receipt.add(len(chunk))
                 slow_at = _slow_at(slow_at, clock(), len(chunk), limits)
                 limit.reschedule(min(deadline, slow_at))
     except TimeoutError as error:

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client.exposition import choose_encoder
 
-from service.detector import Detector
+from service.detector import Detector, Work
 from service.engine.engine import Engine
 from service.errors import Unavailable
 from service.http.bodies import read_images
@@ -43,11 +43,11 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     limits: BodyLimits = request.app.state.body_limits
     wanted = query.wanted(detector.manifest)
     deadline = detector.deadline(query.timeout_s)
-    with detector.admit() as permit:
-        images = await read_images(request, limits, deadline)
-        permit.grow_to(len(images))
-        work = detector.detect(images, wanted, deadline)
-        outcomes = await unless_disconnected(request.receive, work)
+    detector.look()
+    with detector.admission.receive() as receipt:
+        images = await read_images(request, limits, deadline, receipt)
+        work = Work(wanted, deadline, query.priority)
+        outcomes = await unless_disconnected(request.receive, detector.detect(images, work))
         total_s = perf_counter() - request.state.began
         return _encoded(detect_response(outcomes, detector.manifest, total_s), request)
 
@@ -57,6 +57,7 @@ async def model(request: Request) -> ModelResponse:
     """The manifest of the model, what runs it, and the shapes that have been warmed up."""
     detector: Detector = request.app.state.detector
     engine: Engine = request.app.state.engine
+    inference = detector.inference
     return ModelResponse(
         manifest=engine.manifest,
         provider=engine.provider,
@@ -64,7 +65,10 @@ async def model(request: Request) -> ModelResponse:
         placement=engine.placement,
         precision=engine.manifest.precision,
         kernels=engine.kernels,
-        max_batch=request.app.state.settings.max_batch,
+        max_batch=max(layout.batch for layout in inference.layouts),
+        layouts=list(inference.layouts),
+        measured=inference.timings,
+        session_bytes=engine.session_bytes,
         warmed=[
             WarmedBucket(bucket=bucket, batch_sizes=sizes)
             for bucket, sizes in detector.readiness.warmed_sizes().items()

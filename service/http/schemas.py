@@ -8,8 +8,11 @@ from service.artifact.manifest import Manifest
 from service.detections import Detected, Wanted, classes_of
 from service.detector import Found
 from service.engine.kernels import Kernels
+from service.engine.layouts import Layout
+from service.engine.tuning import Timing
 from service.errors import InvalidRequest, ServiceError
 from service.http.problems import ProblemDetails, problem_from
+from service.waiting import Lane
 
 
 class DetectQuery(BaseModel):
@@ -26,6 +29,9 @@ class DetectQuery(BaseModel):
     classes: list[str] = Field([], description="only detections of these classes; repeatable")
     proposals: int = Field(10, ge=0, description="the most proposals of each level; 0 for none")
     levels: list[str] = Field([], description="only proposals of these levels; repeatable")
+    priority: Lane = Field(
+        "interactive", description="bulk has its turn when nothing interactive waits"
+    )
     timeout_s: float | None = Field(
         None,
         gt=0,
@@ -115,6 +121,16 @@ class ModelResponse(BaseModel):
         examples=["fast"],
     )
     max_batch: int
+    layouts: list[Layout] = Field(
+        description="how runs share the cores: the widest for a lone image, narrower ones side by side for a crowd"
+    )
+    measured: list[Timing] = Field(
+        description="what was tried while warming up; empty where settings left nothing to choose"
+    )
+    session_bytes: dict[int, int] = Field(
+        description="what loading the session of so many threads added to the process's memory, where the system says",
+        examples=[{"2": 31_000_000, "1": 15_000_000}],
+    )
     warmed: list[WarmedBucket]
 
 

@@ -8,17 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 from service.batcher import Answer, Batcher, BatchLimits
+from service.engine.layouts import Cores, Layout
+from service.waiting import Lane
 from tests.service.fakes import Runs
 
-LIMITS = BatchLimits(max_batch=3, max_wait_s=0.0, max_waiting=100, stall_s=60.0)
+LIMITS = BatchLimits(max_wait_s=0.0, max_waiting=100, stall_s=60.0)
 Words = Batcher[str, str, str]
 
 
 @asynccontextmanager
-async def batching(runs: Runs, **limits: Any) -> AsyncIterator[Words]:
-    """A batcher that runs `runs`, stopped at the end."""
-    with ThreadPoolExecutor(1) as thread:
-        batcher: Words = Batcher(runs, replace(LIMITS, **limits), thread)
+async def batching(
+    runs: Runs, *layouts: Layout, max_batch: int = 3, **limits: Any
+) -> AsyncIterator[Words]:
+    """A batcher that runs `runs`, one at a time where there are no `layouts`; stopped at the end."""
+    cores = Cores(layouts or [Layout(1, 1, max_batch)])
+    with ThreadPoolExecutor(cores.most_runs) as threads:
+        batcher: Words = Batcher(runs, replace(LIMITS, **limits), cores, threads)
         try:
             yield batcher
         finally:
@@ -26,10 +31,12 @@ async def batching(runs: Runs, **limits: Any) -> AsyncIterator[Words]:
             await batcher.stop(grace_s=30)
 
 
-async def queue(batcher: Words, *items: str, key: str = "k") -> list[asyncio.Task[Answer[str]]]:
+async def queue(
+    batcher: Words, *items: str, key: str = "k", lane: Lane = "interactive"
+) -> list[asyncio.Task[Answer[str]]]:
     """Tasks that have submitted `items`, in order, and wait."""
     tasks = []
     for item in items:
-        tasks.append(asyncio.create_task(batcher.submit(key, item)))
+        tasks.append(asyncio.create_task(batcher.submit(key, item, lane=lane)))
         await asyncio.sleep(0)
     return tasks

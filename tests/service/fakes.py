@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from service.artifact.tensors import Outputs
 from service.engine.engine import Engine
+from service.engine.layouts import Layout
 from service.pictures.framing import Size
 
 
@@ -48,6 +49,8 @@ class GatedModel(Gate):
         self.manifest = engine.manifest
         self.provider = engine.provider
         self.device = engine.device
+        self.layouts = engine.layouts
+        self.session_bytes = engine.session_bytes
         self.sizes: list[int] = []
         self.is_broken = False
         self._engine = engine
@@ -56,25 +59,33 @@ class GatedModel(Gate):
         self,
         frames: Sequence[NDArray[np.uint8]],
         sizes: Sequence[Size],
-        regions: Sequence[NDArray[np.float32]] = (),
+        regions: Sequence[NDArray[np.float32]],
+        layout: Layout,
     ) -> Outputs:
         """The engine's outputs, or an error when broken."""
         self.sizes.append(len(frames))
         self.passed()
         if self.is_broken:
             raise RuntimeError("CUDA error: an illegal memory access was encountered")
-        return self._engine.run(frames, sizes, regions)
+        return self._engine.run(frames, sizes, regions, layout)
+
+    def settle(self, layouts: Sequence[Layout]) -> None:
+        """As the engine does."""
+        self._engine.settle(layouts)
+        self.layouts = self._engine.layouts
 
 
 class Runs(Gate):
-    """A `run_batch` that answers in capitals, and notes every batch."""
+    """A `run_batch` that answers in capitals, and notes every batch, and the number of runs that its layout has."""
 
     def __init__(self, hold: bool = False) -> None:
         super().__init__(hold)
         self.batches: list[tuple[str, list[str]]] = []
+        self.widths: list[int] = []
 
-    def __call__(self, key: str, items: Sequence[str]) -> Sequence[str]:
+    def __call__(self, layout: Layout, key: str, items: Sequence[str]) -> Sequence[str]:
         self.batches.append((key, list(items)))
+        self.widths.append(layout.runs)
         self.passed()
         return self.answer(items)
 

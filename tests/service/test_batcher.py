@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from service.engine.layouts import Layout
 from service.errors import Overloaded, Unavailable
 from tests.service.batching import batching, queue
 from tests.service.fakes import Runs, until
@@ -124,3 +125,82 @@ async def test_stopping_ends_the_window() -> None:
         (task,) = await queue(batcher, "a")
         await batcher.stop(grace_s=30)
         assert (await task).result == "A"
+
+
+WIDE, NARROW = Layout(1, 2), Layout(2, 1)
+
+
+async def test_a_lone_item_runs_wide_and_a_crowd_narrow_side_by_side() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, WIDE, NARROW) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b", "c", "d")
+        assert runs.widths == [1]
+        runs.let_go()
+        await runs.begun()
+        await runs.begun()
+        assert runs.widths == [1, 2, 2]
+        runs.open()
+        answers = await asyncio.gather(*tasks)
+    assert [answer.result for answer in answers] == ["A", "B", "C", "D"]
+    assert [answer.layout for answer in answers] == [WIDE, NARROW, NARROW, NARROW]
+
+
+async def test_where_items_keep_finding_others_the_last_runs_narrow_too() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, WIDE, NARROW) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b")
+        runs.let_go()
+        await runs.begun()
+        tasks += await queue(batcher, "c")
+        runs.open()
+        await asyncio.gather(*tasks)
+        lone = await batcher.submit("k", "d")
+    assert runs.widths == [1, 1, 2, 1]
+    assert lone.layout == WIDE
+
+
+async def test_a_narrow_run_begins_beside_another_without_waiting_for_its_end() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, NARROW) as batcher:
+        first = await queue(batcher, "a")
+        await runs.begun()
+        second = await queue(batcher, "b")
+        await runs.begun()
+        assert (batcher.running, batcher.waiting) == (2, 0)
+        third = await queue(batcher, "c")
+        assert batcher.waiting == 1
+        runs.open()
+        await asyncio.gather(*first, *second, *third)
+
+
+async def test_bulk_runs_when_nothing_interactive_waits_and_holds_it_up_for_one_run() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, max_batch=2) as batcher:
+        tasks = await queue(batcher, "bulk 1", lane="bulk")
+        await runs.begun()
+        tasks += await queue(batcher, "bulk 2", "bulk 3", lane="bulk")
+        tasks += await queue(batcher, "a", "b", "c")
+        runs.open()
+        await asyncio.gather(*tasks)
+    ran = [items for _, items in runs.batches]
+    assert ran == [["bulk 1"], ["a", "b"], ["c"], ["bulk 2", "bulk 3"]]
+
+
+async def test_a_newcomer_waits_for_what_is_before_it_in_its_lane_and_for_what_runs() -> None:
+    runs = Runs()
+    async with batching(runs, max_batch=1) as batcher:
+        await batcher.submit("k", "a")
+        item_s = batcher.pace.item_s("k")
+        runs.hold = True
+        tasks = await queue(batcher, "b")
+        await runs.begun()
+        tasks += await queue(batcher, "c")
+        tasks += await queue(batcher, "d", "e", lane="bulk")
+        assert batcher.wait_s("interactive") == pytest.approx(2 * item_s)
+        assert batcher.wait_s("bulk") == pytest.approx(4 * item_s)
+        runs.open()
+        await asyncio.gather(*tasks)

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from service.engine.layouts import Layout
 from service.errors import DeadlineExceeded, InferenceFailed, Unavailable
 from tests.service.batching import batching, queue
 from tests.service.fakes import Failing, Miscounting, Runs, until
@@ -179,3 +180,67 @@ async def test_a_run_that_takes_too_long_is_a_fault_until_it_ends() -> None:
         runs.open()
         await asyncio.gather(*tasks)
         assert batcher.fault is None
+
+
+async def test_what_would_be_late_makes_room_for_what_would_not() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, max_batch=1) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        batcher.pace.note("k", run_s=60, items=1)
+        soon = asyncio.get_running_loop().time() + 30
+        late = asyncio.create_task(batcher.submit("k", "late", soon))
+        await until(lambda: batcher.waiting == 1)
+        tasks += await queue(batcher, "b")
+        runs.open()
+        with pytest.raises(DeadlineExceeded, match="would not be there in time"):
+            await late
+        await asyncio.gather(*tasks)
+    assert [items for _, items in runs.batches] == [["a"], ["b"]]
+
+
+async def test_what_would_be_late_runs_where_nothing_else_waits() -> None:
+    runs = Runs()
+    async with batching(runs) as batcher:
+        batcher.pace.note("k", run_s=60, items=1)
+        soon = asyncio.get_running_loop().time() + 30
+        assert (await batcher.submit("k", "late", soon)).result == "LATE"
+
+
+async def test_a_run_that_hangs_is_a_fault_while_others_go_on() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, Layout(2, 1), stall_s=0.0) as batcher:
+        hung = await queue(batcher, "a")
+        await runs.begun()
+        runs.hold = False
+        assert (await batcher.submit("k", "b")).result == "B"
+        assert batcher.fault is not None
+        runs.open()
+        await asyncio.gather(*hung)
+        assert batcher.fault is None
+
+
+async def test_a_batch_that_fails_runs_again_one_by_one_beside_another_run() -> None:
+    runs = Failing(ValueError("no"), hold=True)
+    async with batching(runs, Layout(2, 1, batch=2)) as batcher:
+        beside = await queue(batcher, "x")
+        await runs.begun()
+        good, bad = await queue(batcher, "a", "bad", key="l")
+        runs.let_go(2)
+        assert (await good).result == "A"
+        runs.open()
+        with pytest.raises(InferenceFailed):
+            await bad
+        assert (await beside[0]).result == "X"
+
+
+async def test_stopping_answers_those_of_every_run_that_hangs() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, Layout(2, 1)) as batcher:
+        tasks = await queue(batcher, "a", "b", "c")
+        await runs.begun()
+        await runs.begun()
+        assert await batcher.stop(grace_s=0) is False
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+        runs.open()
+    assert [type(answer) for answer in answers] == [Unavailable] * 3

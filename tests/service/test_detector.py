@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from service.detections import Wanted
-from service.detector import Detector, Found
+from service.detector import Detector, Found, Work
 from service.engine.engine import Engine
 from service.errors import (
     DeadlineExceeded,
@@ -45,7 +45,7 @@ async def detecting(
     finally:
         model.open()
         await detector.stop()
-        assert detector.stopped
+        assert detector.inference.stopped
 
 
 def outcome_types(outcomes: list[Found | ServiceError]) -> list[type]:
@@ -66,7 +66,7 @@ async def test_every_image_is_answered_in_its_place(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, _):
         bad = InvalidImage("not base64")
         images = sent(png(30, 40), b"junk", png(50, 20), bad, png(9, 9))
-        outcomes = await detector.detect(images, WANTED, inf)
+        outcomes = await detector.detect(images, Work(WANTED, inf))
     assert outcome_types(outcomes) == [Found, InvalidImage, Found, InvalidImage, Found]
     sizes = [(o.detected.height, o.detected.width) for o in outcomes if isinstance(o, Found)]
     assert sizes == [(30, 40), (50, 20), (9, 9)]
@@ -75,11 +75,13 @@ async def test_every_image_is_answered_in_its_place(tiny_path: Path) -> None:
 async def test_images_of_one_bucket_share_a_batch_with_those_of_others(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.hold = True
-        first = asyncio.create_task(detector.detect(sent(png(30, 40)), WANTED, inf))
+        first = asyncio.create_task(detector.detect(sent(png(30, 40)), Work(WANTED, inf)))
         await model.begun()
-        wide = asyncio.create_task(detector.detect(sent(png(30, 50), png(50, 30)), WANTED, inf))
-        more = asyncio.create_task(detector.detect(sent(png(30, 45)), WANTED, inf))
-        await until(lambda: detector.waiting == 3)
+        wide = asyncio.create_task(
+            detector.detect(sent(png(30, 50), png(50, 30)), Work(WANTED, inf))
+        )
+        more = asyncio.create_task(detector.detect(sent(png(30, 45)), Work(WANTED, inf)))
+        await until(lambda: detector.inference.waiting == 3)
         model.open()
         await asyncio.gather(first, wide, more)
     assert model.sizes == [1, 2, 1]
@@ -88,11 +90,11 @@ async def test_images_of_one_bucket_share_a_batch_with_those_of_others(tiny_path
 async def test_a_image_that_breaks_the_model_fails_alone(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.hold = True
-        first = asyncio.create_task(detector.detect(sent(png(30, 40)), WANTED, inf))
+        first = asyncio.create_task(detector.detect(sent(png(30, 40)), Work(WANTED, inf)))
         await model.begun()
         images = sent(png(30, 40), png(30, 40, POISON), png(30, 40))
-        task = asyncio.create_task(detector.detect(images, WANTED, inf))
-        await until(lambda: detector.waiting == 3)
+        task = asyncio.create_task(detector.detect(images, Work(WANTED, inf)))
+        await until(lambda: detector.inference.waiting == 3)
         model.open()
         assert outcome_types(await task) == [Found, InferenceFailed, Found]
         await first
@@ -103,52 +105,65 @@ async def test_a_image_that_breaks_the_model_fails_alone(tiny_path: Path) -> Non
 async def test_a_model_that_breaks_is_a_fault_until_it_has_healed(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.is_broken = True
-        assert outcome_types(await detector.detect(sent(png(8, 9)), WANTED, inf)) == [
+        assert outcome_types(await detector.detect(sent(png(8, 9)), Work(WANTED, inf))) == [
             InferenceFailed
         ]
         assert not is_well(detector)
         model.is_broken = False
-        with detector.admit():
-            assert outcome_types(await detector.detect(sent(png(8, 9)), WANTED, inf)) == [Found]
+        detector.look()
+        assert outcome_types(await detector.detect(sent(png(8, 9)), Work(WANTED, inf))) == [Found]
         assert is_well(detector)
 
 
-async def test_warming_up_runs_every_bucket_alone_and_full_and_then_it_is_ready(
+async def test_warming_up_runs_every_bucket_and_then_it_is_ready(
     tiny_path: Path,
 ) -> None:
     async with detecting(tiny_path, warm=False) as (detector, model):
         assert isinstance(detector.readiness.not_ready, Unavailable)
-        with pytest.raises(Unavailable, match="warming up: 0 of 8 shapes"):
-            detector.admit()
+        with pytest.raises(Unavailable, match="warming up: 0 of 4 shapes"):
+            detector.look()
         await detector.warm_up()
         assert detector.readiness.not_ready is None
-        assert detector.readiness.warmed_sizes() == dict.fromkeys(detector.manifest.buckets, [1, 4])
-    assert model.sizes == [1, 4] * 4
+        assert detector.readiness.warmed_sizes() == dict.fromkeys(detector.manifest.buckets, [1])
+    assert model.sizes == [1] * 4
 
 
 async def test_draining_takes_no_more(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, _):
         detector.readiness.drain()
         with pytest.raises(Unavailable) as caught:
-            detector.admit()
+            detector.look()
         assert caught.value.reason == "draining"
         assert detector.readiness.fault is None
 
 
-async def test_more_images_than_fit_are_refused_at_the_door(tiny_path: Path) -> None:
-    async with detecting(tiny_path, queue_images=2, max_images=2) as (detector, _):
-        with detector.admit() as permit:
-            permit.grow_to(2)
-            with pytest.raises(Overloaded), detector.admit():
-                pass
-        with detector.admit():
-            pass
+async def test_more_images_than_fit_are_refused(tiny_path: Path) -> None:
+    async with detecting(tiny_path, queue_images=2, max_images=2) as (detector, model):
+        model.hold = True
+        inside = asyncio.create_task(detector.detect(sent(png(8, 9)), Work(WANTED, inf)))
+        await model.begun()
+        with pytest.raises(Overloaded, match="1 of at most 2 images are inside; no room for 2"):
+            await detector.detect(sent(png(8, 9), png(8, 9)), Work(WANTED, inf))
+        detector.look()
+        model.open()
+        await inside
+
+
+async def test_a_full_detector_says_so_before_a_body_is_read(tiny_path: Path) -> None:
+    async with detecting(tiny_path, queue_images=1, max_images=1) as (detector, model):
+        model.hold = True
+        inside = asyncio.create_task(detector.detect(sent(png(8, 9)), Work(WANTED, inf)))
+        await model.begun()
+        with pytest.raises(Overloaded):
+            detector.look()
+        model.open()
+        await inside
 
 
 async def test_the_deadline_counts_while_a_image_waits_to_be_decoded(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         past = asyncio.get_running_loop().time()
-        assert outcome_types(await detector.detect(sent(png(8, 9)), WANTED, past)) == [
+        assert outcome_types(await detector.detect(sent(png(8, 9)), Work(WANTED, past))) == [
             DeadlineExceeded
         ]
     assert model.sizes == []
@@ -156,20 +171,22 @@ async def test_the_deadline_counts_while_a_image_waits_to_be_decoded(tiny_path: 
 
 async def test_the_pixel_limit_holds_for_each_image(tiny_path: Path) -> None:
     async with detecting(tiny_path, max_pixels=100) as (detector, _):
-        outcomes = await detector.detect(sent(png(10, 10), png(10, 11)), WANTED, inf)
+        outcomes = await detector.detect(sent(png(10, 10), png(10, 11)), Work(WANTED, inf))
     assert outcome_types(outcomes) == [Found, TooLarge]
 
 
 async def test_a_cancelled_request_never_runs_and_is_counted(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, model):
         model.hold = True
-        first = asyncio.create_task(detector.detect(sent(png(30, 40)), WANTED, inf))
+        first = asyncio.create_task(detector.detect(sent(png(30, 40)), Work(WANTED, inf)))
         await model.begun()
-        gone = asyncio.create_task(detector.detect(sent(png(30, 40), png(30, 40)), WANTED, inf))
-        await until(lambda: detector.waiting == 2)
+        gone = asyncio.create_task(
+            detector.detect(sent(png(30, 40), png(30, 40)), Work(WANTED, inf))
+        )
+        await until(lambda: detector.inference.waiting == 2)
         gone.cancel()
         await asyncio.wait([gone])
-        assert detector.waiting == 0
+        assert detector.inference.waiting == 0
         model.open()
         await first
         assert count(detector.metrics, "cancelled") == 2
@@ -178,7 +195,7 @@ async def test_a_cancelled_request_never_runs_and_is_counted(tiny_path: Path) ->
 
 async def test_outcomes_and_stages_are_measured(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, _):
-        await detector.detect(sent(png(30, 40), b"junk", png(30, 40, POISON)), WANTED, inf)
+        await detector.detect(sent(png(30, 40), b"junk", png(30, 40, POISON)), Work(WANTED, inf))
         sample = detector.metrics.registry.get_sample_value
         assert count(detector.metrics, "ok") == 1
         assert count(detector.metrics, "invalid_image") == 1

@@ -34,7 +34,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def readiness(engine: Engine) -> Readiness:
-    return Readiness(shapes_to_warm(FRAMES, "cpu", 3), engine.run, lambda: engine.fault)
+    return Readiness(shapes_to_warm(FRAMES, "cuda", 2), engine.run, lambda: engine.fault)
 
 
 @pytest.fixture
@@ -48,9 +48,8 @@ def refusal(readiness: Readiness) -> Unavailable:
     return readiness.not_ready
 
 
-def test_a_cpu_is_warmed_up_alone_and_full_and_a_gpu_in_every_size() -> None:
-    assert shapes_to_warm(FRAMES[:1], "cpu", 3) == [((32, 64), 1), ((32, 64), 3)]
-    assert shapes_to_warm(FRAMES[:1], "cpu", 1) == [((32, 64), 1)]
+def test_a_cpu_is_warmed_up_with_single_images_and_a_gpu_with_every_size_of_batch() -> None:
+    assert shapes_to_warm(FRAMES, "cpu", 3) == [((32, 64), 1), ((96, 32), 1)]
     assert [count for _, count in shapes_to_warm(FRAMES[:1], "cuda", 3)] == [1, 2, 3]
 
 
@@ -61,8 +60,18 @@ async def test_it_is_ready_once_every_shape_has_run(
     assert refusal(readiness).retry_after_s is not None
     await readiness.warm_up(thread)
     assert (readiness.not_ready, readiness.closed, readiness.fault) == (None, None, None)
-    assert engine.ran == [((32, 64), 1), ((32, 64), 3), ((96, 32), 1), ((96, 32), 3)]
-    assert readiness.warmed_sizes() == {(32, 64): [1, 3], (96, 32): [1, 3]}
+    assert engine.ran == [((32, 64), 1), ((32, 64), 2), ((96, 32), 1), ((96, 32), 2)]
+    assert readiness.warmed_sizes() == {(32, 64): [1, 2], (96, 32): [1, 2]}
+
+
+async def test_it_is_not_ready_until_what_comes_after_the_shapes_has_been_done(
+    readiness: Readiness, thread: Executor
+) -> None:
+    async def settle() -> None:
+        assert refusal(readiness).detail == "warming up: 4 of 4 shapes"
+
+    await readiness.warm_up(thread, settle)
+    assert readiness.not_ready is None
 
 
 async def test_a_model_that_does_not_warm_up_is_never_ready(

@@ -8,6 +8,7 @@ from math import inf
 from starlette.requests import Request
 from starlette.types import Message
 
+from service.admission import Admission, AdmissionLimits, Rates, Receipt
 from service.detector import SentImage
 from service.errors import InvalidImage
 from service.http.bodies import read_images
@@ -41,10 +42,17 @@ def request(sender: Sender, **headers: str) -> Request:
     return Request({"type": "http", "method": "POST", "headers": raw}, sender.receive)
 
 
+def receipt() -> Receipt:
+    """One that counts on its own."""
+    return Receipt(Admission(AdmissionLimits(1, 10**9), Rates))
+
+
 async def read_sent(
     content_type: str, *chunks: bytes, limits: BodyLimits = LIMITS
 ) -> list[SentImage]:
-    return await read_images(request(Sender(chunks), content_type=content_type), limits, inf)
+    return await read_images(
+        request(Sender(chunks), content_type=content_type), limits, inf, receipt()
+    )
 
 
 async def read(content_type: str, *chunks: bytes) -> list[bytes | InvalidImage]:

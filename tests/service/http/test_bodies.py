@@ -4,12 +4,14 @@ from math import inf
 
 import pytest
 
+from service.admission import Admission, AdmissionLimits, Rates
 from service.errors import (
     ClientGone,
     DeadlineExceeded,
     InvalidBody,
     InvalidRegions,
     InvalidRequest,
+    Overloaded,
     ServiceError,
     TooLarge,
     UnsupportedMediaType,
@@ -26,6 +28,7 @@ from tests.service.http.sending import (
     part,
     read,
     read_sent,
+    receipt,
     request,
 )
 
@@ -70,7 +73,10 @@ async def test_what_is_not_taken_says_so(
 async def test_a_compressed_body_is_not_taken() -> None:
     with pytest.raises(UnsupportedMediaType, match="gzip"):
         await read_images(
-            request(Sender([b"x"]), content_type="image/png", content_encoding="gzip"), LIMITS, inf
+            request(Sender([b"x"]), content_type="image/png", content_encoding="gzip"),
+            LIMITS,
+            inf,
+            receipt(),
         )
 
 
@@ -78,7 +84,7 @@ async def test_a_declared_size_over_the_limit_is_refused_unread() -> None:
     sender = Sender([b"x"])
     with pytest.raises(TooLarge):
         await read_images(
-            request(sender, content_type="image/png", content_length="2001"), LIMITS, inf
+            request(sender, content_type="image/png", content_length="2001"), LIMITS, inf, receipt()
         )
     assert sender.read == 0
 
@@ -86,14 +92,14 @@ async def test_a_declared_size_over_the_limit_is_refused_unread() -> None:
 async def test_a_body_without_a_size_is_read_to_the_limit_and_no_further() -> None:
     sender = Sender([b"x" * 1000] * 50)
     with pytest.raises(TooLarge):
-        await read_images(request(sender, content_type="image/png"), LIMITS, inf)
+        await read_images(request(sender, content_type="image/png"), LIMITS, inf, receipt())
     assert sender.read == 3
 
 
 async def test_exactly_the_limit_is_taken() -> None:
     sender = Sender([b"x" * 2000])
     exact = request(sender, content_type="image/png", content_length="2000")
-    (image,) = await read_images(exact, LIMITS, inf)
+    (image,) = await read_images(exact, LIMITS, inf, receipt())
     assert image.content == b"x" * 2000
 
 
@@ -101,27 +107,35 @@ async def test_the_deadline_counts_while_the_body_is_on_its_way() -> None:
     soon = asyncio.get_running_loop().time() + 0.01
     sender = Sender([b"x"], ending="hang")
     with pytest.raises(DeadlineExceeded, match="when 1 bytes"):
-        await read_images(request(sender, content_type="image/png"), LIMITS, soon)
+        await read_images(request(sender, content_type="image/png"), LIMITS, soon, receipt())
 
 
 async def test_a_body_that_comes_slower_than_the_least_rate_is_ended_before_its_deadline() -> None:
     slow = BodyLimits(2000, 3, 2, least_bytes_per_s=1000, pause_s=0.01)
     sender = Sender([b"x"], ending="hang")
     with pytest.raises(UploadTooSlow, match="when 1 bytes .* at least 1000 bytes per second"):
-        await read_images(request(sender, content_type="image/png"), slow, inf)
+        await read_images(request(sender, content_type="image/png"), slow, inf, receipt())
 
 
 async def test_a_body_that_comes_fast_is_not_held_to_its_pauses() -> None:
     fast = BodyLimits(2000, 3, 2, least_bytes_per_s=1, pause_s=60)
     sender = Sender([b"x" * 100] * 20)
-    (image,) = await read_images(request(sender, content_type="image/png"), fast, inf)
+    (image,) = await read_images(request(sender, content_type="image/png"), fast, inf, receipt())
     assert image.content == b"x" * 2000
+
+
+async def test_every_byte_is_counted_as_it_comes_and_refused_where_it_does_not_fit() -> None:
+    admission = Admission(AdmissionLimits(1, max_bytes=1500), Rates)
+    sender = Sender([b"x" * 1000] * 2)
+    with admission.receive() as counted, pytest.raises(Overloaded, match="1000 bytes of bodies"):
+        await read_images(request(sender, content_type="image/png"), LIMITS, inf, counted)
+    assert admission.bytes == 0
 
 
 async def test_a_client_that_goes_away_while_it_sends_is_gone() -> None:
     sender = Sender([b"x"], ending="gone")
     with pytest.raises(ClientGone):
-        await read_images(request(sender, content_type="image/png"), LIMITS, inf)
+        await read_images(request(sender, content_type="image/png"), LIMITS, inf, receipt())
 
 
 BOXES = [[[1, 2, 30.5, 20]], [], [[0, 0, 5, 5], [1, 1, 2, 3]]]

@@ -50,6 +50,7 @@ def test_every_parameter_of_the_query_is_described(document: dict[str, Any]) -> 
         "classes",
         "proposals",
         "levels",
+        "priority",
         "timeout_s",
     }
 

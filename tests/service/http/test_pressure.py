@@ -15,6 +15,7 @@ from tests.service.fakes import GatedModel, until
 from tests.service.images import png
 
 pytestmark = pytest.mark.anyio
+PNG = {"content-type": "image/png"}
 
 
 class Gated:
@@ -26,7 +27,7 @@ class Gated:
         self.app.state.engine = self.model
 
     def waiting(self) -> int:
-        waiting: int = self.app.state.detector.waiting
+        waiting: int = self.app.state.detector.inference.waiting
         return waiting
 
 
@@ -78,6 +79,62 @@ async def test_a_full_server_refuses_with_a_time_to_come_back(
     assert [(await task).status_code for task in inside] == [200, 200]
     assert (await post(client)).status_code == 200
     assert 'fpn_refused_total{reason="full"} 1.0' in (await client.get("/metrics")).text
+
+
+async def test_a_full_server_answers_with_the_status_that_was_set(settings: Settings) -> None:
+    gated = Gated(small_settings(settings.model, queue_images=1, max_images=1, full_status=429))
+    gated.model.hold = False
+    async with running(gated.app) as client:
+        gated.model.hold = True
+        inside = post(client)
+        await gated.model.begun()
+        answer = await post(client)
+        assert (answer.status_code, problem_of(answer)["status"]) == (429, 429)
+        assert int(answer.headers["retry-after"]) >= 1
+        gated.model.open()
+        await inside
+
+
+async def test_clients_that_trickle_their_bodies_take_no_place(
+    gated: tuple[Gated, httpx.AsyncClient],
+) -> None:
+    server, client = gated
+    sent = asyncio.Event()
+
+    async def trickle() -> AsyncIterator[bytes]:
+        yield b"x"
+        await sent.wait()
+
+    admission = server.app.state.detector.admission
+    trickling = [
+        asyncio.create_task(client.post("/detect", content=trickle(), headers=PNG))
+        for _ in range(9)
+    ]
+    await until(lambda: admission.bytes == 9)
+    server.model.open()
+    assert (await post(client)).status_code == 200
+    sent.set()
+    answers = await asyncio.gather(*trickling)
+    assert {answer.status_code for answer in answers} <= {400, 503}
+    assert admission.bytes == 0
+
+
+async def test_bulk_is_answered_after_what_is_interactive(settings: Settings) -> None:
+    gated = Gated(small_settings(settings.model, max_batch=1))
+    gated.model.hold = False
+    async with running(gated.app) as client:
+        gated.model.hold = True
+        blocker = post(client)
+        await gated.model.begun()
+        bulk = post(client, "priority=bulk")
+        await until(lambda: gated.waiting() == 1)
+        interactive = post(client)
+        await until(lambda: gated.waiting() == 2)
+        gated.model.let_go(2)
+        assert (await interactive).status_code == 200
+        assert not bulk.done()
+        gated.model.open()
+        assert {(await each).status_code for each in (blocker, bulk)} == {200}
 
 
 async def test_a_request_whose_images_do_not_all_fit_is_refused_whole(

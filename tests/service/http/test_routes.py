@@ -191,7 +191,10 @@ async def test_the_model_is_described(client: httpx.AsyncClient) -> None:
     assert body["manifest"]["schema"] == 2
     assert body["manifest"]["classes"] == ["cat", "dog", "bird"]
     assert (body["provider"], body["device"]) == ("CPUExecutionProvider", "cpu")
-    assert {"bucket": [32, 96], "batch_sizes": [1, 4]} in body["warmed"]
+    assert {"bucket": [32, 96], "batch_sizes": [1]} in body["warmed"]
+    assert body["layouts"] == [{"runs": 1, "threads": 1, "batch": 4}]
+    assert body["max_batch"] == 4
+    assert list(body["session_bytes"]) == ["1"]
 
 
 async def test_metrics_tell_what_happened(client: httpx.AsyncClient) -> None:

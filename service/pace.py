@@ -1,0 +1,41 @@
+"""How long runs take, as they have lately: to see what will be late before it is begun.
+
+An exponential average for each kind of item, kept as the runs end. Nothing is known before the first.
+"""
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+# What a new run counts against all before it: half of an average is of the last three.
+WEIGHT = 0.2
+
+
+class Pace(Generic[Key]):
+    """Seconds of a run, and seconds that an item adds to those behind it, by key."""
+
+    def __init__(self) -> None:
+        self._run_s: dict[Key, float] = {}
+        self._item_s: dict[Key, float] = {}
+
+    def note(self, key: Key, run_s: float, items: int) -> None:
+        """A run took `run_s`, and in that time as many as `items` can be done, by all runs that go on at once."""
+        self._run_s[key] = _averaged(self._run_s.get(key), run_s)
+        self._item_s[key] = _averaged(self._item_s.get(key), run_s / items)
+
+    def run_s(self, key: Key) -> float:
+        """Seconds that a run takes; 0 while nothing is known of `key`."""
+        return self._run_s.get(key, 0.0)
+
+    def item_s(self, key: Key) -> float:
+        """Seconds until the next item, once this one's turn has come; of an unknown key the mean of all."""
+        return self._item_s.get(key, self.mean_item_s)
+
+    @property
+    def mean_item_s(self) -> float:
+        """Of all keys; 0 while nothing is known."""
+        return sum(self._item_s.values()) / max(1, len(self._item_s))
+
+
+def _averaged(before: float | None, now: float) -> float:
+    return now if before is None else before + WEIGHT * (now - before)
