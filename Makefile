@@ -26,7 +26,7 @@ DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: help install serve test check fmt train ablation export export-int8 compose-test clean
+.PHONY: load help install serve test check fmt train ablation export export-int8 compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +39,7 @@ help:
 	@echo 'make ablation      the paper'"'"'s ablations on ABLATION_DATA=$(ABLATION_DATA), into docs/results.md'
 	@echo 'make export        export CHECKPOINT=$(CHECKPOINT) to OUT, with EXPORT_FLAGS'
 	@echo 'make export-int8   the default model in int8, calibrated and judged on VOC=$(VOC)'
+	@echo 'make load          the server at four times its capacity, with damage and hang-ups, and what it kept of its promises'
 	@echo 'make compose-test  build the containers, bring them up, post a photograph'
 	@echo 'make clean         remove the environments and caches'
 
@@ -91,6 +92,9 @@ export-int8: $(DEV_READY)
 		--calibration $(VOC)/annotations/instances_train.json --calibration-images $(VOC)/images \
 		--eval-data $(VOC)/annotations/instances_val.json --eval-images $(VOC)/images \
 		--name voc-mobilenetv2-fpn-int8 --license $(DEFAULT_LICENSE) --trained-on $(DEFAULT_DATA)
+
+load: $(DEV_READY)
+	$(DEV)/bin/python -m benchmarks.overload $(LOAD_FLAGS)
 
 compose-test:
 	$(PYTHON) deploy/compose_test.py
