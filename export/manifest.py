@@ -4,17 +4,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
 from typing import Literal
 
 import onnx
 
 from export.graph import OPSET
 from model.network.detector import Detector
+from model.network.pooling import MAX_IMAGES, MAX_SIDE
 
-SCHEMA = 2
+SCHEMA = 3
 KEY = "manifest"
 # Of int8's weights. Those of 7 would be exact in the fast kernels of every CPU, and cost more accuracy: decision 5.
 WEIGHT_BITS = 8
+# Every one is pooled and classified, as a proposal is.
+MAX_REGIONS = 1000
 
 Precision = Literal["float32", "float16", "int8"]
 
@@ -26,7 +31,7 @@ class Provenance:
     Attributes:
         name: of the model, as clients see it.
         version: any text; empty means the first 12 hex digits of the SHA-256 of the weights.
-        license, data: of the weights.
+        license, data, recipe, source: of the weights; `source` is what training began from.
         accuracy: metric name -> value, as measured on the checkpoint; empty when not measured.
     """
 
@@ -34,6 +39,8 @@ class Provenance:
     version: str = ""
     license: str = ""
     data: str = ""
+    recipe: str = ""
+    source: str = ""
     accuracy: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -67,6 +74,7 @@ def manifest(
         "name": provenance.name,
         "version": provenance.version or weights_digest(detector),
         "classes": list(detector.class_names),
+        "category_ids": list(range(1, len(detector.class_names) + 1)),
         "levels": [
             {"name": name, "stride": 2**level}
             for name, level in zip(detector.level_names, detector.fpn.levels, strict=True)
@@ -86,14 +94,26 @@ def manifest(
             "float_layers": list(judged.float_layers),
         },
         "opset": OPSET,
-        "thresholds": {
+        "suppression": {
             "score": config.roi.score_threshold,
             "nms": config.roi.nms_iou,
             "proposal_nms": config.rpn.nms_iou,
         },
+        "limits": {"max_side": MAX_SIDE, "max_batch": MAX_IMAGES, "max_regions": MAX_REGIONS},
         "max_detections": _most_detections(detector),
         "max_proposals": min(config.rpn.pre_nms_test, config.rpn.post_nms_test),
-        "weights": {"license": provenance.license, "data": provenance.data},
+        "weights": {
+            "license": provenance.license,
+            "data": provenance.data,
+            "recipe": provenance.recipe,
+            "source": provenance.source,
+            "date": datetime.now(UTC).date().isoformat(),
+            "code": version("fpn-serve"),
+            "stored": "float32",
+        },
+        "thresholds": None,
+        "golden": None,
+        "reference": None,
         "accuracy": dict(provenance.accuracy),
         "parity": dict(parity),
     }

@@ -5,26 +5,20 @@ The service serves a file only when it understands every key and value of its ma
 
 import json
 from math import log2
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from service.artifact.measured import Golden, Reference, Thresholds
+from service.artifact.parts import Count, Name, Part, Probability, Size
 from service.errors import InvalidModel
 
-SCHEMA = 2
+SCHEMA = 3
 # The last level that convolutions make, of the backbone's last stage; coarser ones are subsampled from it.
 LAST_STAGE = 5
 
-Size = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-Probability = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(min_length=1)]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Level(_Part):
+class Level(Part):
     """A pyramid level: its name and its stride in pixels of the frame."""
 
     name: Name
@@ -42,7 +36,7 @@ class Level(_Part):
         return int(self.name[1:])
 
 
-class ResizeRule(_Part):
+class ResizeRule(Part):
     """How content is brought to the model's scale; `service/pictures/framing.py` carries it out."""
 
     short_side: int = Field(ge=1)
@@ -57,22 +51,51 @@ class ResizeRule(_Part):
         return self
 
 
-class Thresholds(_Part):
-    """What the graph itself applies: class score, IoU between detections, IoU between proposals."""
+class Suppression(Part):
+    """What the graph itself leaves out by: class score, IoU between detections, IoU between proposals."""
 
     score: Probability
     nms: Probability
     proposal_nms: Probability
 
 
-class Weights(_Part):
-    """Under which licence the weights may be used, and what they were trained on."""
+class Limits(Part):
+    """What the graph is good for: its order of pooling is one number of 30 bits.
+
+    Attributes:
+        max_side: the most pixels of a frame's side.
+        max_batch: the most images that may run together.
+        max_regions: the most of the caller's own boxes of an image.
+    """
+
+    max_side: int = Field(ge=1)
+    max_batch: int = Field(ge=1)
+    max_regions: int = Field(ge=0)
+
+
+class Weights(Part):
+    """Where the weights come from, and under which licence they may be used; empty where nobody said.
+
+    Attributes:
+        license: under which they may be used.
+        data: what they were trained on.
+        recipe: the configuration that they were trained with, and for how many steps.
+        source: the weights that training began from.
+        date: on which the file was written, as 2026-01-31.
+        code: the version of fpn-serve that wrote it.
+        stored: the type of the network's float weights in the file; they are computed in `precision`.
+    """
 
     license: str
     data: str
+    recipe: str
+    source: str
+    date: str
+    code: str
+    stored: Literal["float32", "float16"]
 
 
-class Gate(_Part):
+class Gate(Part):
     """How the precision was judged before the file got its name.
 
     Attributes:
@@ -86,13 +109,14 @@ class Gate(_Part):
     float_layers: tuple[str, ...]
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """The manifest of one model file."""
 
-    schema_number: Literal[2] = Field(alias="schema")
+    schema_number: Literal[3] = Field(alias="schema")
     name: Name
     version: Name
     classes: tuple[Name, ...] = Field(min_length=1)
+    category_ids: tuple[Count, ...]
     levels: tuple[Level, ...] = Field(min_length=1)
     resize: ResizeRule
     buckets: tuple[Size, ...] = Field(min_length=1)
@@ -100,10 +124,14 @@ class Manifest(_Part):
     weight_bits: int | None = Field(None, ge=1, le=8)
     gate: Gate
     opset: int = Field(ge=1)
-    thresholds: Thresholds
+    suppression: Suppression
+    limits: Limits
     max_detections: int = Field(ge=1)
     max_proposals: int = Field(ge=1)
     weights: Weights
+    thresholds: Thresholds | None
+    golden: Golden | None
+    reference: Reference | None
     accuracy: dict[str, float]
     parity: dict[str, JsonValue]
 
@@ -119,12 +147,48 @@ class Manifest(_Part):
     def _names_are_unique(self) -> Self:
         for what, names in (
             ("class", self.classes),
+            ("category_id", self.category_ids),
             ("level", [level.name for level in self.levels]),
             ("bucket", self.buckets),
         ):
             twice = {name for name in names if list(names).count(name) > 1}
             if twice:
                 raise ValueError(f"{what} {sorted(twice)[0]} is there twice")
+        return self
+
+    @model_validator(mode="after")
+    def _lists_fit_the_classes_and_levels(self) -> Self:
+        """Whatever has an entry for each class, or for each level, has as many."""
+        fits = [("category_ids", len(self.category_ids), len(self.classes))]
+        if self.thresholds:
+            fits += [("thresholds.classes", len(self.thresholds.classes), len(self.classes))]
+        if self.reference:
+            fits += [
+                ("reference.scores.counts", len(self.reference.scores.counts), len(self.classes)),
+                ("reference.levels", len(self.reference.levels), len(self.levels)),
+            ]
+        for what, got, expected in fits:
+            if got != expected:
+                raise ValueError(f"{what}: expected {expected} entries, got {got}")
+        return self
+
+    @model_validator(mode="after")
+    def _golden_labels_are_classes(self) -> Self:
+        for photograph in self.golden.photographs if self.golden else ():
+            for detection in photograph.detections:
+                if detection.label >= len(self.classes):
+                    raise ValueError(
+                        f"golden photograph {photograph.name}: label {detection.label} of {len(self.classes)} classes"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _buckets_are_within_the_limits(self) -> Self:
+        for bucket in self.buckets:
+            if max(bucket) > self.limits.max_side:
+                raise ValueError(
+                    f"bucket {list(bucket)}: expected sides of at most {self.limits.max_side}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -155,7 +219,11 @@ def read_manifest(text: str) -> Manifest:
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidModel("the manifest is not a JSON object with a schema number") from error
     if schema != SCHEMA:
-        remedy = "upgrade the server" if _is_newer(schema) else "export the model again"
+        remedy = (
+            "upgrade the server"
+            if _is_newer(schema)
+            else "make it anew from its checkpoint: fpn-export CHECKPOINT --out FILE"
+        )
         raise InvalidModel(f"this server reads manifest schema {SCHEMA}, got {schema!r}: {remedy}")
     try:
         return Manifest.model_validate_json(text)

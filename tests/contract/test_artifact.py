@@ -47,7 +47,7 @@ def test_the_service_understands_every_key_that_export_writes(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("schema", 3), ("precision", "int4"), ("surprise", 1), ("buckets", [])]
+    ("key", "value"), [("schema", 4), ("precision", "int4"), ("surprise", 1), ("buckets", [])]
 )
 def test_a_manifest_that_the_service_does_not_understand_is_refused(
     detector: Detector, key: str, value: object

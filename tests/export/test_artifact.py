@@ -20,7 +20,7 @@ PROVENANCE = Provenance(name="small")
 def test_the_artifact_holds_its_manifest_with_the_comparison(artifact: Path) -> None:
     session = onnxruntime.InferenceSession(str(artifact), providers=["CPUExecutionProvider"])
     content = json.loads(session.get_modelmeta().custom_metadata_map["manifest"])
-    assert content["schema"] == 2
+    assert content["schema"] == 3
     assert content["precision"] == "float32"
     assert content["gate"] == {"kind": "parity", "report": {}, "float_layers": []}
     assert content["name"] == "small"

@@ -15,7 +15,7 @@ def test_the_manifest_states_the_detectors_own_settings(detector: Detector) -> N
     assert content["buckets"] == [list(frame) for frame in FRAMES]
     assert content["max_detections"] == 30
     assert content["max_proposals"] == 40
-    assert content["thresholds"] == {"score": 0.05, "nms": 0.5, "proposal_nms": 0.7}
+    assert content["suppression"] == {"score": 0.05, "nms": 0.5, "proposal_nms": 0.7}
     assert content["levels"] == [
         {"name": f"P{level}", "stride": 2**level} for level in (2, 3, 4, 5, 6)
     ]

@@ -111,10 +111,11 @@ SHARED_WEIGHTS = f"""{REDS}
     bright = Div (sum_float, whole)"""
 
 MANIFEST: dict[str, Any] = {
-    "schema": 2,
+    "schema": 3,
     "name": "tiny",
     "version": "0123456789ab",
     "classes": ["cat", "dog", "bird"],
+    "category_ids": [17, 18, 16],
     "levels": [{"name": f"P{n}", "stride": 2**n} for n in range(2, 7)],
     "resize": {
         "short_side": 32,
@@ -127,10 +128,22 @@ MANIFEST: dict[str, Any] = {
     "weight_bits": None,
     "gate": {"kind": "parity", "report": {}, "float_layers": []},
     "opset": 18,
-    "thresholds": {"score": 0.05, "nms": 0.5, "proposal_nms": 0.7},
+    "suppression": {"score": 0.05, "nms": 0.5, "proposal_nms": 0.7},
+    "limits": {"max_side": 4096, "max_batch": 2048, "max_regions": 1000},
     "max_detections": 4,
     "max_proposals": 3,
-    "weights": {"license": "none", "data": "none"},
+    "weights": {
+        "license": "none",
+        "data": "none",
+        "recipe": "none",
+        "source": "none",
+        "date": "2026-01-31",
+        "code": "0.0.0",
+        "stored": "float32",
+    },
+    "thresholds": None,
+    "golden": None,
+    "reference": None,
     "accuracy": {},
     "parity": {},
 }

@@ -12,6 +12,35 @@ from service.pictures.framing import choose_bucket, resized_size
 from tests.service.tiny_model import MANIFEST
 
 
+POINT = {"score": 0.4, "precision": 0.9, "recall": 0.5}
+HISTOGRAM = {"edges": [0.0, 1.0, 2.0], "counts": [3, 4]}
+REFERENCE = {
+    "images": 7,
+    "least_score": 0.3,
+    "scores": {"edges": [0.3, 1.0], "counts": [[1], [2], [3]]},
+    "detections": HISTOGRAM,
+    "levels": [1, 2, 3, 4, 5],
+    "sizes": HISTOGRAM,
+}
+
+
+def golden(label: int) -> dict[str, Any]:
+    return {
+        "tolerance": {"score": 0.01, "box": 1.0},
+        "least_score": 0.3,
+        "photographs": [
+            {
+                "name": "a.jpg",
+                "jpeg": "AAAA",
+                "content": [32, 48],
+                "bucket": [32, 64],
+                "means": [1.0, 2.0, 3.0],
+                "detections": [{"label": label, "score": 0.5, "box": [1.0, 2.0, 3.0, 4.0]}],
+            }
+        ],
+    }
+
+
 def changed(**changes: Any) -> str:
     return json.dumps({**copy.deepcopy(MANIFEST), **changes})
 
@@ -21,14 +50,26 @@ def test_a_manifest_comes_back_as_it_was_written() -> None:
     assert json.loads(manifest.model_dump_json(by_alias=True)) == MANIFEST
 
 
+def test_what_was_measured_comes_back_too() -> None:
+    measured = {
+        "thresholds": {"every": POINT, "classes": [POINT, None, POINT]},
+        "golden": golden(label=2),
+        "reference": REFERENCE,
+    }
+    manifest = read_manifest(changed(**measured))
+    assert json.loads(manifest.model_dump_json(by_alias=True)) == {**MANIFEST, **measured}
+
+
 def test_a_newer_schema_says_to_upgrade_the_server() -> None:
-    with pytest.raises(InvalidModel, match="reads manifest schema 2, got 3: upgrade the server"):
-        read_manifest(changed(schema=3))
+    with pytest.raises(InvalidModel, match="reads manifest schema 3, got 4: upgrade the server"):
+        read_manifest(changed(schema=4))
 
 
-@pytest.mark.parametrize("schema", [0, "1", None, []])
+@pytest.mark.parametrize("schema", [0, 2, "1", None, []])
 def test_any_other_schema_says_to_export_again(schema: object) -> None:
-    with pytest.raises(InvalidModel, match="export the model again"):
+    with pytest.raises(
+        InvalidModel, match="make it anew from its checkpoint: fpn-export CHECKPOINT --out FILE"
+    ):
         read_manifest(changed(schema=schema))
 
 
@@ -54,7 +95,22 @@ def test_what_is_no_manifest_is_refused(text: str) -> None:
         ({"buckets": [[96, 96], [96, 96]]}, "is there twice"),
         ({"levels": [{"name": "P3", "stride": 4}]}, "level P3 with stride 4"),
         ({"levels": [{"name": "P2", "stride": 5}]}, "level P2 with stride 5"),
-        ({"thresholds": {"score": 1.5, "nms": 0.5, "proposal_nms": 0.7}}, "thresholds.score"),
+        ({"suppression": {"score": 1.5, "nms": 0.5, "proposal_nms": 0.7}}, "suppression.score"),
+        ({"category_ids": [1, 2]}, "category_ids: expected 3 entries, got 2"),
+        ({"category_ids": [1, 2, 2]}, "category_id 2 is there twice"),
+        ({"limits": {"max_side": 64, "max_batch": 8, "max_regions": 9}}, "sides of at most 64"),
+        ({"thresholds": {"every": POINT, "classes": [POINT]}}, "thresholds.classes: expected 3"),
+        ({"golden": golden(label=3)}, "golden photograph a.jpg: label 3 of 3 classes"),
+        ({"golden": golden(label=-1)}, "golden.photographs.0.detections.0.label"),
+        (
+            {"reference": {**REFERENCE, "levels": [1]}},
+            "reference.levels: expected 5 entries, got 1",
+        ),
+        (
+            {"reference": {**REFERENCE, "sizes": {"edges": [2, 1], "counts": [1]}}},
+            "edges that rise",
+        ),
+        ({"reference": {**REFERENCE, "sizes": {"edges": [1, 2], "counts": []}}}, "0 counts for 1"),
     ],
 )
 def test_what_is_not_understood_is_refused_and_named(changes: dict[str, Any], said: str) -> None:

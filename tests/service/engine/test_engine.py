@@ -123,8 +123,8 @@ def test_an_onnx_file_of_somebody_else_is_refused(tmp_path: Path, tiny_path: Pat
 
 
 def test_a_manifest_that_is_too_new_is_refused_with_the_file_named(tmp_path: Path) -> None:
-    path = write_tiny_model(tmp_path / "model.onnx", {**MANIFEST, "schema": 3})
-    with pytest.raises(InvalidModel, match=r"model\.onnx: .* got 3: upgrade the server"):
+    path = write_tiny_model(tmp_path / "model.onnx", {**MANIFEST, "schema": 4})
+    with pytest.raises(InvalidModel, match=r"model\.onnx: .* got 4: upgrade the server"):
         Engine(path, "cpu", 1)
 
 

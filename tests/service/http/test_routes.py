@@ -188,7 +188,7 @@ async def test_the_timings_are_in_the_header_too_in_milliseconds(
 async def test_the_model_is_described(client: httpx.AsyncClient) -> None:
     body = (await client.get("/model")).json()
     assert body["placement"]["CPUExecutionProvider"]["Loop"] == 1
-    assert body["manifest"]["schema"] == 2
+    assert body["manifest"]["schema"] == 3
     assert body["manifest"]["classes"] == ["cat", "dog", "bird"]
     assert (body["provider"], body["device"]) == ("CPUExecutionProvider", "cpu")
     assert {"bucket": [32, 96], "batch_sizes": [1]} in body["warmed"]
