@@ -11,7 +11,6 @@ from service.errors import InvalidModel
 from service.pictures.framing import choose_bucket, resized_size
 from tests.service.tiny_model import MANIFEST
 
-
 POINT = {"score": 0.4, "precision": 0.9, "recall": 0.5}
 HISTOGRAM = {"edges": [0.0, 1.0, 2.0], "counts": [3, 4]}
 REFERENCE = {
