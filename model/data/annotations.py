@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from model.config.class_names import is_name
 from model.data.faults import DataError, offended, refuse
 from model.text_files import TextError, read_text
 
@@ -97,6 +98,8 @@ def require_sound(document: Document, path: Path) -> None:
     _refuse_repeated(f"{path}: annotations share an id", (a.id for a in annotations))
     _refuse_repeated(f"{path}: categories share an id", (category.id for category in categories))
     _refuse_repeated(f"{path}: categories share a name", (category.name for category in categories))
+    odd = [ascii(category.name) for category in categories if not is_name(category.name)]
+    refuse(f"{path}: category names that are empty, or hold white space at an end or unseen", odd)
     _refuse_strays(path, document)
     refuse_other_units(document, path)
 

@@ -91,9 +91,16 @@ def import_detectron2(
     """
     state = _tensors(weights_of(content, DETECTRON2))
     config = changed(detectron2_config(DETECTRON2.network(state)), settings, "detectron2")
-    published = tuple(name for name in coco_classes() if not name.startswith("unused"))
-    names = named_classes(DETECTRON2.num_classes(state), class_names, published)
-    return imported(DETECTRON2, state, config, names)
+    published = {
+        name: number
+        for number, name in enumerate(coco_classes(), start=1)
+        if not name.startswith("unused")
+    }
+    names = named_classes(DETECTRON2.num_classes(state), class_names, tuple(published))
+    detector = imported(DETECTRON2, state, config, names)
+    if names == tuple(published):
+        detector.category_ids = tuple(published.values())
+    return detector
 
 
 def detectron2_config(network: BackboneName) -> DetectorConfig:

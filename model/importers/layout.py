@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from model.config.class_names import fault_of
 from model.config.detector import BackboneName, DetectorConfig
 from model.errors import Refused
 from model.network.detector import Detector
@@ -153,12 +154,15 @@ def named_classes(
     """The names of `count` classes: those `given`, if any, else the `published` file's.
 
     Raises:
-        ImportRefused: they are not as many.
+        ImportRefused: they are not as many, or one cannot be a name.
     """
     names = given or published
     if len(names) != count:
         remedy = "" if given else "; name the weights' classes with --classes FILE, one a line"
         raise ImportRefused(f"expected names for {count} classes, got {len(names)}{remedy}")
+    wrong = fault_of(names)
+    if wrong:
+        raise ImportRefused(wrong)
     return names
 
 

@@ -6,13 +6,14 @@ written beside its name and renamed, so that a name always stands for a whole fi
     format       1
     config       the detector's configuration
     class_names  in label order
+    category_ids absent, or of each class its id in the data set; where it is absent, they count from 1
+    recipe       absent, or how the weights were trained, in words
     untrained    absent, or the parts that no training has reached: a checkpoint of one stage (stages.py)
-    model        state dict, float32
+    model        state dict, float32; in one that ships, large tensors may be float16 (halves.py)
     training     absent, or what `TrainingState` says: the run's config, step, optimizer, ...
 """
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -21,11 +22,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.config.class_names import fault_of, fault_of_ids
 from model.config.detector import DetectorConfig
 from model.config.files import ConfigError, apply_override, from_mapping, to_mapping
 from model.errors import Refused
 from model.network.detector import Detector
-from model.network.torch_file import UnreadableFile, read_torch_file
+from model.network.halves import halved
+from model.network.torch_file import (
+    UnreadableFile,
+    UnwritableFile,
+    read_torch_file,
+    write_torch_file,
+)
 
 FORMAT = 1
 
@@ -67,32 +75,35 @@ class TrainingState:
     average: dict[str, Any]
 
 
-def save_checkpoint(path: Path, detector: Detector, training: TrainingState | None = None) -> None:
-    """Write `detector`, and the state of its training if given, to `path` at once or not at all."""
+def save_checkpoint(
+    path: Path,
+    detector: Detector,
+    training: TrainingState | None = None,
+    *,
+    recipe: str = "",
+    halves: bool = False,
+) -> None:
+    """Write `detector` to `path` at once or not at all.
+
+    `training` is its state, for one to go on from; `recipe` says how it was trained. `halves` writes large tensors in
+    float16; what goes on training needs float32, for its steps are smaller than float16 can tell.
+    """
+    weights = detector.state_dict()
     content: dict[str, Any] = {
         "format": FORMAT,
         "config": to_mapping(without_download(detector.config)),
         "class_names": list(detector.class_names),
-        "model": detector.state_dict(),
+        "category_ids": list(detector.category_ids),
+        "recipe": recipe,
+        "model": {name: halved(tensor) for name, tensor in weights.items()} if halves else weights,
         "untrained": sorted(detector.untrained),
     }
     if training is not None:
         content["training"] = vars(training)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.partial")
     try:
-        with temporary.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except (RuntimeError, OSError) as error:
-        # torch's writer makes a RuntimeError of a full disk
-        why = error.strerror if isinstance(error, OSError) else _first_line(error)
-        there = "; the one that is there is as it was" if path.exists() else ""
-        raise CheckpointError(f"{path}: could not be written: {why}{there}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_torch_file(path, content)
+    except UnwritableFile as error:
+        raise CheckpointError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,8 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        config, class_names: the detector's.
+        config, class_names, category_ids: the detector's.
+        recipe: how it was trained, in words; empty where nobody said.
         weights: its state dict; of a run that averages its weights, the averaged ones.
         untrained: the parts that no training has reached.
     """
@@ -109,6 +121,8 @@ class Checkpoint:
     path: Path
     config: DetectorConfig
     class_names: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    recipe: str
     weights: dict[str, Tensor]
     untrained: frozenset[str]
 
@@ -121,6 +135,7 @@ class Checkpoint:
         detector = Detector(without_download(config or self.config), self.class_names)
         load_weights(detector, self.weights, self.path)
         detector.untrained = self.untrained
+        detector.category_ids = self.category_ids
         return detector.eval()
 
 
@@ -132,10 +147,15 @@ def read_checkpoint(path: Path, overrides: Sequence[str] = ()) -> Checkpoint:
         overrides: "rpn.post_nms_test=100": those of TEST_SETTINGS that are to be other than in the checkpoint.
 
     Raises:
-        CheckpointError: the file is missing, damaged or not ours; or an override names another setting, or a value that
-            cannot be.
+        CheckpointError: the file is missing, damaged or not ours; its classes have names or ids that cannot be; or an
+            override names another setting, or a value that cannot be.
     """
     content = _read(path)
+    names = tuple(content["class_names"])
+    ids = tuple(content.get("category_ids", range(1, len(names) + 1)))
+    wrong = fault_of(names) or fault_of_ids(ids, len(names))
+    if wrong:
+        raise CheckpointError(f"{path}: {wrong}")
     try:
         config = from_mapping(DetectorConfig, content["config"], str(path))
         for override in overrides:
@@ -146,8 +166,8 @@ def read_checkpoint(path: Path, overrides: Sequence[str] = ()) -> Checkpoint:
     except ConfigError as error:
         raise CheckpointError(str(error)) from None
     untrained = frozenset(content.get("untrained", ()))
-    names = tuple(content["class_names"])
-    return Checkpoint(path, config, names, _averaged(content), untrained)
+    recipe = str(content.get("recipe", ""))
+    return Checkpoint(path, config, names, ids, recipe, _averaged(content), untrained)
 
 
 def load_detector(path: Path, overrides: Sequence[str] = ()) -> Detector:
@@ -252,10 +272,6 @@ def _averaged(content: dict[str, Any]) -> dict[str, Tensor]:
         return weights
     # torch's AveragedModel holds the detector as `module`, and a counter
     return {k.removeprefix("module."): v for k, v in average.items() if k.startswith("module.")}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _shape(value: object) -> torch.Size | None:

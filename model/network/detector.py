@@ -63,6 +63,7 @@ class Detector(nn.Module):
 
     Attributes:
         class_names: names of the foreground classes; index = label.
+        category_ids: of each class its id in the data set; 1, 2, ... unless somebody says what they are.
         untrained: parts that no training has reached; those of stages.py.
         pooled_levels: those of the features' levels that the second stage looks at: all but P6.
     """
@@ -74,6 +75,7 @@ class Detector(nn.Module):
         super().__init__()
         self._config = config
         self.class_names = class_names
+        self.category_ids = tuple(range(1, len(class_names) + 1))
         self.untrained: frozenset[str] = frozenset()
         self.backbone = build_backbone(config.backbone)
         last_channels = self.backbone.channels[-1]

@@ -1,5 +1,6 @@
-"""Files that `torch.save` wrote, read without running code from them."""
+"""Files of `torch.save`: written whole, and read without running code from them."""
 
+import os
 import pickle
 import re
 import struct
@@ -39,6 +40,10 @@ class UnreadableFile(Refused):
     """A file without plain values and tensors of torch's; the message, one line, says what came instead."""
 
 
+class UnwritableFile(Refused):
+    """A file that could not be written; the message, one line, says why."""
+
+
 def read_torch_file(path: Path) -> object:
     """The plain values, tensors and NumPy arrays of `path`, on the CPU.
 
@@ -62,3 +67,30 @@ def _reason(error: Exception) -> str:
     if named := re.search(r"Unsupported global: GLOBAL (\S+)|unsupported GLOBAL (\S+)", str(error)):
         return f"a file that names {named[1] or named[2]}, which is not called"
     return f"something else, or a damaged file ({type(error).__name__} in reading it as tensors)"
+
+
+def write_torch_file(path: Path, content: object) -> None:
+    """Write plain values and tensors to `path`, at once or not at all.
+
+    Raises:
+        UnwritableFile: they cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except (RuntimeError, OSError) as error:
+        # torch's writer makes a RuntimeError of a full disk
+        why = error.strerror if isinstance(error, OSError) else _first_line(error)
+        there = "; the one that is there is as it was" if path.exists() else ""
+        raise UnwritableFile(f"{path}: could not be written: {why}{there}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -81,6 +81,7 @@ class Run:
         torch.manual_seed(config.seed)
         network = without_download(config.model) if state else config.model
         detector = Detector(network, self.datasets.training.class_names).to(device)
+        detector.category_ids = self.datasets.training.category_ids
         begin_stage(detector, config, resumed=state is not None)
         self.trainer = Trainer(detector, config, precision, processes)
         self.done = self.saved = 0
@@ -93,6 +94,15 @@ class Run:
     def last(self) -> Path:
         """The checkpoint to go on from."""
         return self.folder / "last.pt"
+
+    @property
+    def recipe(self) -> str:
+        """How the weights came about, in words."""
+        schedule = self.config.schedule
+        return (
+            f"{self.config.name}, {self.config.stage}: {self.done} of {schedule.steps} steps of"
+            f" {schedule.batch_size} images"
+        )
 
     def execute(self, limit_s: float = 0.0) -> None:
         """Train to the last step, with checkpoints, evaluations and records on the way; it is saved however it ends.
@@ -159,7 +169,7 @@ class Run:
     def _end_early(self, recorder: Recorder, stopping: Stopping) -> None:
         if self.done > self.saved:
             self._save(stopping)
-            save_checkpoint(self.folder / "model.pt", self.trainer.result)
+            self._write("model.pt")
         if self.best.given_up:
             best = self.best
             why = f"no better {best.metric} in {best.patience} evaluations; best.pt is of step {best.step}"
@@ -203,14 +213,18 @@ class Run:
             **self.trainer.state(),
         )
         with stopping.whole():
-            save_checkpoint(self.last, self.trainer.detector, state)
+            save_checkpoint(self.last, self.trainer.detector, state, recipe=self.recipe)
             self.saved = self.done
 
     def _keep(self) -> None:
         """Keep the detector of every so many steps."""
         every = self.config.keep_every
         if every and self.done % every == 0:
-            save_checkpoint(self.folder / f"step-{self.done}.pt", self.trainer.result)
+            self._write(f"step-{self.done}.pt")
+
+    def _write(self, name: str) -> None:
+        """Write the detector to evaluate and to export under this name."""
+        save_checkpoint(self.folder / name, self.trainer.result, recipe=self.recipe)
 
     def _interrupted(self) -> TrainingState:
         """The state to go on from, which must be that of this run."""
@@ -224,7 +238,7 @@ class Run:
 
     def _evaluate(self, recorder: Recorder) -> None:
         detector, validation = self.trainer.result, self.datasets.validation
-        save_checkpoint(self.folder / "model.pt", detector)
+        self._write("model.pt")
         if validation is None:
             return
         detector.eval()
@@ -235,7 +249,7 @@ class Run:
         detector.train()
         recorder.say(table)
         if self.best.add(self.done, figures):
-            save_checkpoint(self.folder / "best.pt", detector)
+            self._write("best.pt")
         recorder.record(self.done, figures)
 
 
