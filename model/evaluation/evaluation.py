@@ -9,6 +9,7 @@ from model.evaluation.detection_metrics import Metrics, format_table, summarised
 from model.evaluation.feeding import Loading
 from model.evaluation.inference import Evaluable, findings
 from model.evaluation.proposal_metrics import ProposalMetrics, level_metrics
+from model.evaluation.reference import Reference, Sightings
 from model.evaluation.results import (
     category_ids,
     detection_results,
@@ -18,6 +19,7 @@ from model.evaluation.results import (
 from model.evaluation.scales import ScaleFigures, find_at_scales
 from model.evaluation.scoring import Scores, score
 from model.evaluation.tables import Row, text_table
+from model.evaluation.thresholds import Thresholds, best_thresholds
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Evaluation:
         metrics: of the detections.
         scores: the precision and recall that the metrics summarise; classes in the metrics' order.
         proposals: of `all` proposals and of each level's; empty when not measured.
+        thresholds, reference: those of the detections; None when there were several scales, which nothing serves.
         scales: of each scale by itself and of all merged, of which the metrics are; empty when there was one.
     """
 
@@ -35,6 +38,8 @@ class Evaluation:
     scores: Scores = field(repr=False)
     proposals: Mapping[str, ProposalMetrics] = field(default_factory=dict)
     scales: Mapping[str, ScaleFigures] = field(default_factory=dict)
+    thresholds: Thresholds | None = None
+    reference: Reference | None = None
 
     def __str__(self) -> str:
         """The figures as text tables, in percent."""
@@ -44,6 +49,7 @@ class Evaluation:
     def extra_tables(self) -> dict[str, dict[str, Row]]:
         """The tables beside the detections' that there are, each under its corner's text."""
         tables = {
+            "best F1": self.thresholds.rows() if self.thresholds else {},
             "proposals": {name: metrics.row() for name, metrics in self.proposals.items()},
             "scale": {name: figures.row() for name, figures in self.scales.items()},
         }
@@ -52,6 +58,9 @@ class Evaluation:
     def as_json(self) -> dict[str, Any]:
         """All figures as nested values fit for JSON, which has null for NaN."""
         values = self.metrics.as_json()
+        if self.thresholds and self.reference:
+            values["thresholds"] = self.thresholds.as_json()
+            values["reference"] = self.reference.as_json()
         if self.proposals:
             values["proposals"] = {n: metrics.as_json() for n, metrics in self.proposals.items()}
         if self.scales:
@@ -75,8 +84,10 @@ def evaluate(
     """
     categories = category_ids(detector.class_names, dataset)
     results: list[dict[str, Any]] = []
+    sightings = Sightings(detector.class_names, detector.level_names)
     by_level: dict[str, list[dict[str, Any]]] = {name: [] for name in detector.level_names}
     for finding in findings(detector, dataset, detector.config.resize, loading):
+        sightings.add(finding)
         found = in_photograph(finding)
         results += detection_results(finding.record.image_id, found, categories)
         if proposals:
@@ -85,7 +96,13 @@ def evaluate(
     truth = dataset.ground_truth
     scores = score(truth, results)
     found_by_level = level_metrics(truth, by_level) if proposals else {}
-    return Evaluation(summarised(scores, truth), scores, found_by_level)
+    return Evaluation(
+        summarised(scores, truth),
+        scores,
+        found_by_level,
+        thresholds=best_thresholds(truth, results),
+        reference=sightings.reference(),
+    )
 
 
 def evaluate_at_scales(

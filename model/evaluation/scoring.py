@@ -11,6 +11,7 @@ pycocotools, in C++; the tests hold the two together. Where there is nothing to 
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -50,18 +51,52 @@ def score(
     Raises:
         ValueError: a result is of an image or category that the ground truth does not have.
     """
-    _check_references(ground_truth, results)
-    evaluation = COCOeval_faster(
-        COCO(_with_annotations(ground_truth, ground_truth["annotations"])),
-        COCO(_with_annotations(ground_truth, results)),
-        iouType="bbox",
-        print_function=_say_nothing,
-    )
+    evaluation = _evaluation(ground_truth, results)
     evaluation.params.maxDets = list(limits)
     evaluation.params.useCats = int(by_class)
     evaluation.evaluate()
     evaluation.accumulate()
     return Scores(np.asarray(evaluation.eval["precision"]), np.asarray(evaluation.eval["recall"]))
+
+
+def matched(
+    ground_truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> npt.NDArray[np.int64]:
+    """Whether each result finds an object at an IoU of 0.5: 1, 0, or -1 if it lies on a crowd. int64 [n].
+
+    As COCO matches: of an image and class the results take, best score first, the object that is not taken yet and
+    overlaps most.
+
+    Raises:
+        ValueError: as `score`.
+    """
+    right = np.zeros(len(results), np.int64)
+    if not results:
+        return right
+    evaluation = _evaluation(ground_truth, results)
+    evaluation.params.iouThrs = np.array([0.5])
+    evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
+    # All of an image, that is.
+    evaluation.params.maxDets = [max(Counter(result["image_id"] for result in results).values())]
+    evaluation.evaluate()
+    evaluation.accumulate()
+    for pair in evaluation.eval["matched"]:
+        # Both are numbered from 1.
+        result, of = (int(number) - 1 for number in pair.split("_"))
+        right[result] = -1 if ground_truth["annotations"][of].get("iscrowd", 0) else 1
+    return right
+
+
+def _evaluation(
+    ground_truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> COCOeval_faster:
+    _check_references(ground_truth, results)
+    return COCOeval_faster(
+        COCO(_with_annotations(ground_truth, ground_truth["annotations"])),
+        COCO(_with_annotations(ground_truth, results)),
+        iouType="bbox",
+        print_function=_say_nothing,
+    )
 
 
 def mean_measured(values: Floats) -> float:

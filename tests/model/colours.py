@@ -17,8 +17,8 @@ LEVEL_NAMES = ("P2", "P3", "P4", "P5", "P6")
 class ColourDetector:
     """Finds the red and the green rectangle of an image: right only if every mapping is.
 
-    It proposes red ones on P2 and green ones on P5. Behind the detections and proposals that count
-    it leaves rubbish, which must not be read.
+    It proposes red ones on P2 and green ones on P5, and pools them from there. Behind the detections and proposals that
+    count it leaves rubbish, which must not be read.
     """
 
     class_names: tuple[str, ...] = ("red", "green")
@@ -47,7 +47,8 @@ class ColourDetector:
                     counts[n] += 1
                     level = {RED: 0, GREEN: 3}[label]
                     proposals[n, level, 0], proposal_counts[n, level] = corners.float(), 1
-        found = (boxes, scores, labels.long(), labels.long(), counts)
+        levels = torch.where(labels == RED, 2, 5)
+        found = (boxes, scores, labels.long(), levels, counts)
         places, none = torch.zeros(N, 4, 2, dtype=torch.int64), torch.zeros(N, 0)
         regions = (torch.zeros(N, 0, 4), none, none.long(), none.long())
         proposed = (proposals, torch.ones(N, 5, 2), proposal_counts.long())

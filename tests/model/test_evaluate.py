@@ -52,6 +52,11 @@ def test_the_command_prints_a_table_and_writes_json(
     figures: dict[str, Any] = json.loads(out.read_text())
     assert math.isfinite(figures["AP50"])
     assert figures["classes"]["green"]["boxes"] == 4
+    assert figures["thresholds"] is None or set(figures["thresholds"]["classes"]) == {
+        "red",
+        "green",
+    }
+    assert figures["reference"]["images"] == 7
 
 
 def test_the_command_scores_proposals_when_asked(
