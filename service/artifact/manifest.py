@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from service.artifact.measured import Golden, Reference, Thresholds
-from service.artifact.parts import Count, Name, Part, Probability, Size
+from service.artifact.parts import Name, Part, Probability, Size
 from service.errors import InvalidModel
 
 SCHEMA = 3
@@ -116,7 +116,7 @@ class Manifest(Part):
     name: Name
     version: Name
     classes: tuple[Name, ...] = Field(min_length=1)
-    category_ids: tuple[Count, ...]
+    category_ids: tuple[int, ...]
     levels: tuple[Level, ...] = Field(min_length=1)
     resize: ResizeRule
     buckets: tuple[Size, ...] = Field(min_length=1)

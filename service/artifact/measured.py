@@ -8,7 +8,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from service.artifact.parts import Count, Name, Part, Probability, Size
+from service.artifact.parts import Count, Name, Part, Probability, Size, Text
 
 
 class OperatingPoint(Part):
@@ -58,7 +58,7 @@ class GoldenPhotograph(Part):
     """
 
     name: Name
-    jpeg: Name
+    jpeg: Text
     content: Size
     bucket: Size
     means: tuple[float, float, float]

@@ -2,12 +2,22 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Size = tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
 Probability = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[str, Field(min_length=1)]
+Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=0)]
+
+
+def _is_name(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("expected printable characters without white space at the ends")
+    return text
+
+
+# The rule is that of docs/artifact.md; `model/config/class_names.py` has it, too.
+Name = Annotated[Text, AfterValidator(_is_name)]
 
 
 class Part(BaseModel):

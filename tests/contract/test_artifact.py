@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from export.graph import INPUTS, OUTPUTS
 from export.manifest import manifest
+from model.config.class_names import is_name
 from model.network.detector import Detector
 from service.artifact.manifest import SCHEMA, read_manifest
 from service.artifact.tensors import INPUTS as SERVED_INPUTS
@@ -112,3 +113,15 @@ def test_an_images_regions_do_not_depend_on_how_many_its_neighbours_have(engine:
     np.testing.assert_allclose(beside.region_boxes[0, :1], alone.region_boxes[0], atol=1e-3)
     assert not beside.region_scores[0, 1:].any()
     assert_same(beside[1], engine.run(images[1:], sizes[1:])[0])
+
+
+@pytest.mark.parametrize(
+    "name", ["cat", "hot dog", "", " cat", "\ufeffcat", "c\tat", "\u200b", "自転車"]
+)
+def test_a_class_may_have_the_same_names_on_both_sides(detector: Detector, name: str) -> None:
+    written = {**manifest(detector, PROVENANCE, {}), "classes": [name, "dog", "bird"]}
+    if is_name(name):
+        assert read_manifest(json.dumps(written)).classes[0] == name
+    else:
+        with pytest.raises(InvalidModel, match=r"classes\.0"):
+            read_manifest(json.dumps(written))

@@ -45,6 +45,9 @@ def _change(section: str, **changes: object) -> Callable[[Document], None]:
         (_repeat("annotations"), "annotations share an id: 1: 1"),
         (_repeat("categories", name="cow"), "categories share an id: 1: 7"),
         (_repeat("categories", id=8), "categories share a name: 1: 'dog'"),
+        (_change("categories", name=""), "category names that are empty, .*: 1: ''"),
+        (_change("categories", name="dog "), "category names .*: 1: 'dog '"),
+        (_change("categories", name="\ufeffdog"), r"category names .*: 1: '\\ufeffdog'"),
         (_change("annotations", image_id=99), r"unknown images: 1: annotation 1 \(image_id 99\)"),
         (
             _change("annotations", category_id=5),

@@ -154,3 +154,16 @@ def test_regions_are_sampled_once_for_each_cell_begun_and_half_a_cell_back(
     samples = first + 0.5, first + 1.5  # between two cells the square is not reached: the chord is
     chord = [np.floor(x) ** 2 * 0.5 + np.ceil(x) ** 2 * 0.5 for x in samples]
     assert pooled[0, 0, 2].tolist() == pytest.approx(((chord[0] + chord[1]) / 2).tolist())
+
+
+def test_cocos_eighty_classes_keep_the_ids_of_its_annotations(detector: Detector) -> None:
+    state, head = as_detectron2(detector), "roi_heads.box_predictor"
+    for part in ("weight", "bias"):
+        rows = state[f"{head}.cls_score.{part}"]
+        state[f"{head}.cls_score.{part}"] = torch.cat([rows[:80], rows[-1:]])
+        state[f"{head}.bbox_pred.{part}"] = state[f"{head}.bbox_pred.{part}"][: 4 * 80]
+    imported = import_detectron2(state)
+    ids = dict(zip(imported.class_names, imported.category_ids, strict=True))
+    assert (ids["person"], ids["cat"], ids["toothbrush"]) == (1, 17, 90)
+    named = import_detectron2(state, tuple(f"thing {i}" for i in range(80)))
+    assert named.category_ids == tuple(range(1, 81))

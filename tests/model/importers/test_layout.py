@@ -9,7 +9,7 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn, fasterrcnn_res
 from torchvision.ops import FrozenBatchNorm2d
 
 from model.importers.detectron2 import DETECTRON2, detectron2_config, import_detectron2
-from model.importers.layout import ImportRefused, Layout
+from model.importers.layout import ImportRefused, Layout, named_classes
 from model.importers.torchvision import (
     TORCHVISION,
     coco_classes,
@@ -173,3 +173,9 @@ def test_a_tiny_variance_is_no_trouble(state: dict[str, Tensor]) -> None:
     real |= {f"backbone.body.bn1.{key}": value for key, value in norm.state_dict().items()}
     detector = import_torchvision(real)
     assert detector.state_dict()["backbone.stem.0.scale"].tolist() == pytest.approx([1e6] * 64)
+
+
+@pytest.mark.parametrize("names", [("cat", "cat"), ("cat", " dog"), ("cat", "\ufeffdog")])
+def test_names_that_no_server_takes_are_refused(names: tuple[str, ...]) -> None:
+    with pytest.raises(ImportRefused, match="expected class names"):
+        named_classes(2, names, ())

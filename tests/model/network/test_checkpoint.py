@@ -282,3 +282,34 @@ def test_a_run_with_other_classes_is_refused(tmp_path: Path) -> None:
     detector.class_names = ("cat", "dog", "cow")
     with pytest.raises(CheckpointError, match=r"'cow'\], got \['cat', 'dog', 'bird'\]"):
         restore_weights(detector, tmp_path / "last.pt")
+
+
+def test_the_data_sets_ids_and_the_recipe_come_back(tmp_path: Path) -> None:
+    detector = small_detector()
+    detector.category_ids = (17, 4, 90)
+    save_checkpoint(tmp_path / "model.pt", detector, recipe="seven steps")
+    read = read_checkpoint(tmp_path / "model.pt")
+    assert (read.category_ids, read.recipe) == ((17, 4, 90), "seven steps")
+    assert read.detector().category_ids == (17, 4, 90)
+
+
+def test_a_checkpoint_that_says_no_ids_counts_from_one(saved: Path) -> None:
+    content = torch.load(saved, weights_only=True)
+    del content["category_ids"], content["recipe"]
+    torch.save(content, saved)
+    read = read_checkpoint(saved)
+    assert (read.category_ids, read.recipe) == ((1, 2, 3), "")
+
+
+@pytest.mark.parametrize("ids", [[1, 2], [1, 1, 2], [1, 2, "3"]])
+def test_ids_that_cannot_be_are_refused(saved: Path, ids: list[object]) -> None:
+    rewrite(saved, category_ids=ids)
+    assert "expected category_ids that are 3 different whole numbers" in refused(saved)
+
+
+@pytest.mark.parametrize(
+    "names", [["cat", "", "dog"], ["cat", "dog", "cat"], ["\ufeffcat", "b", "c"]]
+)
+def test_names_that_no_server_takes_are_refused(saved: Path, names: list[str]) -> None:
+    rewrite(saved, class_names=names)
+    assert "expected class names" in refused(saved)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from model.network.checkpoint import load_detector
+from model.network.checkpoint import load_detector, read_checkpoint
 from model.train import main
 from tests.model.small import run_values
 from tests.places import ROOT
@@ -120,3 +120,10 @@ def test_a_dry_run_says_what_a_run_would_be_and_writes_nothing(
     assert "parameters are trained" in said
     assert "s a step" in said
     assert not (tmp_path / "run").exists()
+
+
+def test_a_runs_checkpoints_say_the_data_sets_ids_and_how_they_came_about(whole: Path) -> None:
+    for name in ("model.pt", "last.pt"):
+        read = read_checkpoint(whole / name)
+        assert read.category_ids == (1, 2, 3)
+        assert read.recipe == f"rectangles, joint: {STEPS} of {STEPS} steps of 4 images"
