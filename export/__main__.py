@@ -1,22 +1,25 @@
 """`fpn-export`, `python -m export CHECKPOINT --out FILE`: a checkpoint becomes an artifact."""
 
 import argparse
-import json
 import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from export.artifact import Order, Outcome, write_artifact
 from export.buckets import add_bucket_options, rebucketed
-from export.manifest import Provenance
+from export.golden import MAX_BYTES, golden_photographs
+from export.manifest import Provenance, Stored
+from export.measured import Measured, read_measured
 from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
 from export.precision.accuracy import AccuracyError
 from model.command_line import exit_status, output_file
 from model.errors import Refused
 from model.network.checkpoint import add_test_settings, read_checkpoint
+from model.network.detector import Detector
 
 # The exit status where the artifact, and not the input, is at fault.
 MISSED = 1
@@ -44,7 +47,9 @@ def _export(options: argparse.Namespace) -> int:
         version=options.version,
         license=options.license,
         data=options.trained_on,
-        accuracy=_accuracy(options.accuracy),
+        recipe=options.recipe or checkpoint.recipe,
+        source=options.source,
+        measured=_measured(options.accuracy, detector),
     )
     try:
         outcome = write_artifact(detector, options.out, provenance, order)
@@ -63,8 +68,12 @@ def _say_progress() -> None:
 
 
 def _tell(outcome: Outcome) -> None:
-    print(f"torch against ONNX Runtime:\n{outcome.parity}")
-    judgement = outcome.judgement
+    print(f"torch against ONNX Runtime:\n{outcome.reports['float32']}")
+    if "stored" in outcome.reports:
+        print(f"the same with the weights that float16 rounds:\n{outcome.reports['stored']}")
+    if "float16" in outcome.reports:
+        print(f"computed in float16:\n{outcome.reports['float16']}")
+    judgement = outcome.made.judgement
     if judgement.gate == "accuracy":
         print("int8 against float32, in points of 100:")
         print("\n".join(f"  {name:<22} {value:g}" for name, value in judgement.report.items()))
@@ -86,7 +95,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", default="", help="default: a digest of the weights")
     parser.add_argument("--license", default="", help="of the weights, for the manifest")
     parser.add_argument("--trained-on", default="", help="what data, for the manifest")
+    parser.add_argument(
+        "--recipe", default="", help="how it was trained, if the checkpoint does not say"
+    )
+    parser.add_argument("--source", default="", help="what weights training began from")
     parser.add_argument("--accuracy", type=Path, help="JSON of fpn-eval --json, for the manifest")
+    parser.add_argument(
+        "--golden",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="JPEG",
+        help=f"photographs that the file carries with its answers, {MAX_BYTES // 1024} KiB together",
+    )
+    parser.add_argument(
+        "--store",
+        choices=get_args(Stored),
+        default="float32",
+        help="the type of large float weights in the file; float16 halves it",
+    )
     parser.add_argument(
         "--images", type=Path, help="folder of photographs to compare on, beside made images"
     )
@@ -120,6 +147,7 @@ def _add_precision(parser: argparse.ArgumentParser) -> None:
 def _order(options: argparse.Namespace) -> Order:
     """What the options ask for; refuses what does not go together."""
     photographs = photographs_in(options.images) if options.images else []
+    golden = golden_photographs(options.golden)
     if options.precision != "int8":
         given = [
             name for name in ("calibration", "eval_data", "eval_images") if vars(options)[name]
@@ -128,7 +156,7 @@ def _order(options: argparse.Namespace) -> Order:
             raise OptionError(
                 f"--{given[0].replace('_', '-')} is for --precision int8; this is {options.precision}"
             )
-        return Order(options.precision, photographs)
+        return Order(options.precision, options.store, photographs, golden)
     if options.calibration is None:
         raise OptionError(
             "--precision int8 needs --calibration FOLDER_OR_JSON: photographs like those that are served"
@@ -141,23 +169,16 @@ def _order(options: argparse.Namespace) -> Order:
         )
     return Order(
         "int8",
+        options.store,
         photographs,
+        golden,
         calibration_photographs(options.calibration, options.calibration_images),
         (options.eval_data, options.eval_images) if judged else None,
     )
 
 
-def _accuracy(path: Path | None) -> dict[str, float]:
-    """The scalar metrics of a file that `fpn-eval --json` wrote."""
-    if path is None:
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        return {name: value for name, value in values.items() if isinstance(value, int | float)}
-    except (OSError, ValueError, AttributeError) as error:
-        raise OptionError(
-            f"--accuracy {path}: expected the JSON of fpn-eval, got {error}"
-        ) from None
+def _measured(path: Path | None, detector: Detector) -> Measured:
+    return read_measured(path, detector.class_names, detector.level_names) if path else Measured()
 
 
 if __name__ == "__main__":

@@ -6,18 +6,21 @@ has passed parity.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
-from export.graph import feed, missing_weights, trace
-from export.manifest import Judgement, Precision, Provenance, described, manifest
+from export.golden import Photograph, golden
+from export.graph import feed, missing_weights, trace, with_plain_convolutions
+from export.manifest import Judgement, Made, Precision, Provenance, Stored, described, manifest
 from export.parity import (
     FLOAT16,
     ParityError,
     ParityReport,
+    Reference,
+    Tolerance,
     compare,
     reference,
     require,
@@ -28,9 +31,11 @@ from export.precision.half import halved
 from export.precision.kept_layers import KEPT, least_kept, unjudged
 from export.precision.quantise import Quantizer
 from export.runtime import onnxruntime
+from export.storage import stored_in_halves
 from model.errors import Refused
 from model.network.detector import Detector
 from model.network.fpn import LEVELS
+from model.network.halves import with_halved_weights
 from model.network.pooling import MAX_SIDE
 
 logger = logging.getLogger(__name__)
@@ -46,7 +51,9 @@ class Order:
 
     Attributes:
         precision: of the network.
+        stored: the type of large float weights in the file.
         photographs: compared with torch beside the made images.
+        golden: photographs that the file carries with its answers.
         calibration: photographs for int8's ranges.
         evaluation: a COCO json and its folder of images for int8's accuracy gate; None switches the gate off, and the
             KEPT_UNJUDGED most sensitive runs stay in float32.
@@ -55,7 +62,9 @@ class Order:
     """
 
     precision: Precision = "float32"
+    stored: Stored = "float32"
     photographs: Sequence[Path] = ()
+    golden: Sequence[Photograph] = ()
     calibration: Sequence[Path] = ()
     evaluation: tuple[Path, Path] | None = None
     largest_drop: float = LARGEST_DROP
@@ -64,10 +73,24 @@ class Order:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was found of an artifact that was written: the comparison with torch, and how its precision was judged."""
+    """What was found of an artifact that was written.
 
-    parity: ParityReport
-    judgement: Judgement
+    Attributes:
+        reports: of the comparisons with torch, by what was compared: "float32" the graph as traced, "stored" what
+            float16 keeps of the weights with the weights themselves, "float16" what computes in it.
+        made: what became of the graph.
+    """
+
+    reports: Mapping[str, ParityReport]
+    made: Made
+
+    def parity(self) -> dict[str, object]:
+        """For the manifest: the figures of the graph, and under "stored" what its weights' rounding changes, if any."""
+        graph = self.reports.get("float16", self.reports["float32"])
+        figures: dict[str, object] = {**graph.values()}
+        if "stored" in self.reports:
+            figures["stored"] = self.reports["stored"].values()
+        return figures
 
 
 def write_artifact(
@@ -88,7 +111,12 @@ def write_artifact(
         DataError: an image or the validation set cannot be used.
     """
     require_servable(detector)
-    return finish_artifact(trace(detector), detector, path, provenance, order)
+    order = order or Order()
+    traced = None
+    if order.stored == "float16":
+        traced = with_halved_weights(with_plain_convolutions(detector))
+    model = trace(traced or detector)
+    return finish_artifact(model, detector, path, provenance, order, traced)
 
 
 def require_servable(detector: Detector) -> None:
@@ -126,10 +154,20 @@ def finish_artifact(
     path: Path,
     provenance: Provenance,
     order: Order | None = None,
+    traced: Detector | None = None,
 ) -> Outcome:
-    """The second half of `write_artifact`: judge a traced `model` against `detector`, then name it."""
+    """The second half of `write_artifact`: judge a traced `model`, then name it.
+
+    Args:
+        model: the graph of `traced`.
+        detector: the checkpoint's.
+        path: as in `write_artifact`.
+        provenance: as in `write_artifact`.
+        order: as in `write_artifact`.
+        traced: `detector` with the weights that are stored, where those are others.
+    """
     order = order or Order()
-    missing = missing_weights(detector, model)
+    missing = missing_weights(traced or detector, model)
     if missing:
         raise ParityError(
             f"the graph does not hold the weights of {len(missing)} tensors: {missing[:3]}"
@@ -137,10 +175,12 @@ def finish_artifact(
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.partial")
     try:
-        model, outcome = _judged(model, detector, temporary, order)
-        content = manifest(
-            detector, provenance, outcome.parity.values(), order.precision, outcome.judgement
-        )
+        reports = _compared(model, detector, traced, temporary, order)
+        model, judgement = _lowered(model, detector, order)
+        model = _as_stored(model, order)
+        seen = golden(model, detector.config.resize, order.precision, order.golden)
+        outcome = Outcome(reports, Made(order.precision, order.stored, judgement, seen))
+        content = manifest(detector, provenance, outcome.parity(), outcome.made)
         onnx.save(described(model, content), temporary)
         onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])
         temporary.replace(path)
@@ -149,23 +189,47 @@ def finish_artifact(
     return outcome
 
 
-def _judged(
-    model: onnx.ModelProto, detector: Detector, temporary: Path, order: Order
-) -> tuple[onnx.ModelProto, Outcome]:
-    """The model in the precision that is wanted, and what was found of it."""
-    onnx.save(model, temporary)
-    expected = reference(detector, order.photographs)
-    report = compare(expected, temporary)
-    require(report, expected.float32)
+def _as_stored(model: onnx.ModelProto, order: Order) -> onnx.ModelProto:
+    return stored_in_halves(model) if order.stored == "float16" else model
+
+
+def _compared(
+    model: onnx.ModelProto,
+    detector: Detector,
+    traced: Detector | None,
+    temporary: Path,
+    order: Order,
+) -> dict[str, ParityReport]:
+    """What the comparisons found, by what was compared; each has passed.
+
+    The float32 graph with the detector whose weights it holds; where these are rounded, with the checkpoint's, too; and
+    the float16 graph.
+    """
+    onnx.save(_as_stored(model, order), temporary)
+    expected = reference(traced or detector, order.photographs)
+    reports = {"float32": _passed(expected, temporary, expected.float32)}
+    if traced is not None:
+        expected = expected.of(detector)
+        reports["stored"] = _passed(expected, temporary, FLOAT16)
     if order.precision == "float16":
-        model = halved(model)
-        onnx.save(model, temporary)
-        report = compare(expected, temporary, FLOAT16)
-        require(report, FLOAT16)
-    judgement = Judgement()
+        onnx.save(halved(model), temporary)
+        reports["float16"] = _passed(expected, temporary, FLOAT16)
+    return reports
+
+
+def _passed(expected: Reference, model: Path, tolerance: Tolerance) -> ParityReport:
+    report = compare(expected, model, tolerance)
+    require(report, tolerance)
+    return report
+
+
+def _lowered(
+    model: onnx.ModelProto, detector: Detector, order: Order
+) -> tuple[onnx.ModelProto, Judgement]:
+    """The model in the precision that is wanted."""
     if order.precision == "int8":
-        model, judgement = _accurate_int8(model, detector, order)
-    return model, Outcome(report, judgement)
+        return _accurate_int8(model, detector, order)
+    return (halved(model) if order.precision == "float16" else model), Judgement()
 
 
 def _accurate_int8(
@@ -179,4 +243,6 @@ def _accurate_int8(
     if order.evaluation is None:
         return unjudged(quantizer)
     gate = AccuracyGate.of(model, detector, order.evaluation, order.largest_drop)
-    return least_kept(quantizer, lambda lowered: gate.verdict(lowered, detector), order.kept)
+    return least_kept(
+        quantizer, lambda lowered: gate.verdict(_as_stored(lowered, order), detector), order.kept
+    )

@@ -43,7 +43,7 @@ LARGEST = 2**31 - 1
 
 def trace(detector: Detector) -> onnx.ModelProto:
     """The graph of `detector`, checked by onnx.checker. The detector itself is left as it was."""
-    network = _Inference(_with_plain_convolutions(detector)).eval()
+    network = _Inference(with_plain_convolutions(detector)).eval()
     images = torch.zeros((len(TRACED_SIZES), 3, *TRACED_FRAME), dtype=torch.uint8)
     regions = torch.tensor([[4.0, 4, 40, 30], [0, 0, 64, 50], [10, 20, 30, 44]])
     regions = regions[:TRACED_REGIONS].expand(len(TRACED_SIZES), -1, -1).clone()
@@ -97,7 +97,7 @@ def missing_weights(detector: Detector, model: onnx.ModelProto) -> list[str]:
     seen. Biases of zeros are not looked for: the exporter leaves them out.
     """
     held = {_fingerprint(onnx.numpy_helper.to_array(tensor)) for tensor in model.graph.initializer}
-    parameters = _with_plain_convolutions(detector).named_parameters()
+    parameters = with_plain_convolutions(detector).named_parameters()
     return [
         name
         for name, value in parameters
@@ -120,7 +120,8 @@ class _Inference(nn.Module):
         return tuple(self.detector.detect(images, sizes, regions))
 
 
-def _with_plain_convolutions(detector: Detector) -> Detector:
+def with_plain_convolutions(detector: Detector) -> Detector:
+    """A copy of `detector` whose frozen norms are folded into their convolutions."""
     plain = copy.deepcopy(detector)
     for module in list(plain.modules()):
         for name, child in module.named_children():

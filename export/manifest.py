@@ -11,6 +11,7 @@ from typing import Literal
 import onnx
 
 from export.graph import OPSET
+from export.measured import Measured
 from model.network.detector import Detector
 from model.network.pooling import MAX_IMAGES, MAX_SIDE
 
@@ -22,6 +23,7 @@ WEIGHT_BITS = 8
 MAX_REGIONS = 1000
 
 Precision = Literal["float32", "float16", "int8"]
+Stored = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Provenance:
         name: of the model, as clients see it.
         version: any text; empty means the first 12 hex digits of the SHA-256 of the weights.
         license, data, recipe, source: of the weights; `source` is what training began from.
-        accuracy: metric name -> value, as measured on the checkpoint; empty when not measured.
+        measured: on the checkpoint; empty when it was not.
     """
 
     name: str
@@ -41,7 +43,7 @@ class Provenance:
     data: str = ""
     recipe: str = ""
     source: str = ""
-    accuracy: Mapping[str, float] = field(default_factory=dict)
+    measured: Measured = field(default_factory=Measured)
 
 
 @dataclass(frozen=True)
@@ -52,29 +54,49 @@ class Judgement:
         gate: "parity" (float32, float16), "accuracy" (int8), or "off" (int8 that nobody measured).
         report: what the accuracy gate measured, in points of 100.
         float_layers: the layers that int8 left in float32.
+        measured: on the graph itself, which then stands for what was measured on the checkpoint.
     """
 
     gate: Literal["parity", "accuracy", "off"] = "parity"
     report: Mapping[str, float | int] = field(default_factory=dict)
     float_layers: tuple[str, ...] = ()
+    measured: Measured | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What became of the graph.
+
+    Attributes:
+        precision: of the network.
+        stored: the type of its large float weights in the file.
+        judgement: how the precision was judged.
+        golden: photographs with the answers that were seen of it, if any (golden.py).
+    """
+
+    precision: Precision = "float32"
+    stored: Stored = "float32"
+    judgement: Judgement = field(default_factory=Judgement)
+    golden: Mapping[str, object] | None = None
 
 
 def manifest(
     detector: Detector,
     provenance: Provenance,
-    parity: Mapping[str, float | int],
-    precision: Precision = "float32",
-    judgement: Judgement | None = None,
+    parity: Mapping[str, object],
+    made: Made | None = None,
 ) -> dict[str, object]:
     """The manifest of `detector`'s artifact, plain values, every key of the contract."""
-    judged = judgement or Judgement()
+    made = made or Made()
+    judged = made.judgement
+    measured = judged.measured or provenance.measured
     config = detector.config
     return {
         "schema": SCHEMA,
         "name": provenance.name,
         "version": provenance.version or weights_digest(detector),
         "classes": list(detector.class_names),
-        "category_ids": list(range(1, len(detector.class_names) + 1)),
+        "category_ids": list(detector.category_ids),
         "levels": [
             {"name": name, "stride": 2**level}
             for name, level in zip(detector.level_names, detector.fpn.levels, strict=True)
@@ -86,8 +108,8 @@ def manifest(
             "interpolation": config.resize.interpolation,
         },
         "buckets": [list(frame) for frame in config.resize.buckets],
-        "precision": precision,
-        "weight_bits": WEIGHT_BITS if precision == "int8" else None,
+        "precision": made.precision,
+        "weight_bits": WEIGHT_BITS if made.precision == "int8" else None,
         "gate": {
             "kind": judged.gate,
             "report": dict(judged.report),
@@ -109,12 +131,12 @@ def manifest(
             "source": provenance.source,
             "date": datetime.now(UTC).date().isoformat(),
             "code": version("fpn-serve"),
-            "stored": "float32",
+            "stored": made.stored,
         },
-        "thresholds": None,
-        "golden": None,
-        "reference": None,
-        "accuracy": dict(provenance.accuracy),
+        "thresholds": measured.thresholds,
+        "golden": made.golden,
+        "reference": measured.reference,
+        "accuracy": dict(measured.accuracy),
         "parity": dict(parity),
     }
 

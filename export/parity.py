@@ -11,7 +11,7 @@ Legend
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,6 +126,12 @@ class Reference:
     asked: Sequence[Asked]
     answers: Sequence[Detections]
     float32: Tolerance
+
+    def of(self, detector: Detector) -> "Reference":
+        """The same asked of another `detector`."""
+        with torch.inference_mode():
+            answers = [detector.detect(*batch) for batch in self.asked]
+        return replace(self, detector=detector, answers=answers)
 
 
 def reference(detector: Detector, photographs: Sequence[Path] = ()) -> Reference:

@@ -11,6 +11,7 @@ from hypothesis import settings
 from export.artifact import finish_artifact
 from export.graph import trace
 from export.manifest import Provenance
+from export.measured import Measured
 from model.network.detector import Detector
 from tests.detectors import small_detector
 
@@ -23,7 +24,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 
-PROVENANCE = Provenance(name="small", license="Apache-2.0", data="none", accuracy={"AP": 0.25})
+PROVENANCE = Provenance(
+    name="small", license="Apache-2.0", data="none", measured=Measured({"AP": 0.25})
+)
 
 
 @pytest.fixture(scope="session")

@@ -4,20 +4,22 @@ An int8 graph answers a little differently from the float32 one by design, so it
 worth: COCO's AP (0.50:0.95) and AP50 on a validation set must each be at most half a point below float32's.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import onnx
 import torch
 from torch import Tensor
 
 from export.graph import feed
+from export.measured import Measured, measured_of
 from export.precision.ranges import quiet_session
 from export.runtime import onnxruntime
 from model.config.detector import DetectorConfig
 from model.data.coco import CocoDataset
-from model.evaluation.evaluation import evaluate
+from model.evaluation.evaluation import Evaluation, evaluate
 from model.evaluation.feeding import Loading
 from model.network.detector import Detections, Detector
 
@@ -68,6 +70,20 @@ class GraphDetector:
         return Detections(*(torch.from_numpy(answer) for answer in answers))
 
 
+class Verdict(NamedTuple):
+    """Of a lowered graph.
+
+    Attributes:
+        report: what it reaches beside float32, in points of 100, for the manifest.
+        missed: what of it misses the gate, a phrase each.
+        measured: all of it, for the manifest; None if that was not asked for.
+    """
+
+    report: Mapping[str, float | int]
+    missed: Sequence[str]
+    measured: Measured | None = None
+
+
 @dataclass(frozen=True)
 class AccuracyGate:
     """The validation set, and what float32 reaches on it.
@@ -96,18 +112,18 @@ class AccuracyGate:
             DataError: the data cannot be used, or has other classes.
         """
         dataset = CocoDataset.read(*data)
-        return cls(dataset, _gated(model, detector, dataset), largest_drop)
+        return cls(dataset, _gated(_evaluated(model, detector, dataset)), largest_drop)
 
-    def verdict(
-        self, model: onnx.ModelProto, detector: Detector
-    ) -> tuple[dict[str, float | int], list[str]]:
-        """What `model` reaches beside float32, in points of 100, for the manifest; and what of it misses the gate."""
-        reached = _gated(model, detector, self.dataset)
+    def verdict(self, model: onnx.ModelProto, detector: Detector) -> Verdict:
+        """How `model` compares with float32."""
+        evaluation = _evaluated(model, detector, self.dataset)
+        reached = _gated(evaluation)
         values: dict[str, float | int] = {"images": len(self.dataset)}
         for name in GATED:
             values[name] = round(100 * reached[name], 2)
             values[f"{name}_float32"] = round(100 * self.float32[name], 2)
-        return values, faults(values, self.largest_drop)
+        measured = measured_of(evaluation.as_json(), detector.class_names, detector.level_names)
+        return Verdict(values, faults(values, self.largest_drop), measured)
 
 
 def faults(report: Mapping[str, float | int], largest_drop: float = LARGEST_DROP) -> list[str]:
@@ -119,7 +135,9 @@ def faults(report: Mapping[str, float | int], largest_drop: float = LARGEST_DROP
     ]
 
 
-def _gated(model: onnx.ModelProto, detector: Detector, dataset: CocoDataset) -> dict[str, float]:
-    graph = GraphDetector.of(model, detector)
-    metrics = evaluate(graph, dataset, Loading(batch_size=1)).metrics
-    return {name: getattr(metrics, name) for name in GATED}
+def _evaluated(model: onnx.ModelProto, detector: Detector, dataset: CocoDataset) -> Evaluation:
+    return evaluate(GraphDetector.of(model, detector), dataset, Loading(batch_size=1))
+
+
+def _gated(evaluation: Evaluation) -> dict[str, float]:
+    return {name: getattr(evaluation.metrics, name) for name in GATED}

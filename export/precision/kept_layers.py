@@ -1,13 +1,13 @@
 """How many layers an int8 model leaves in float32: as few as its accuracy allows."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import onnx
 
 from export.manifest import Judgement
-from export.precision.accuracy import AccuracyError
+from export.precision.accuracy import AccuracyError, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -16,9 +16,6 @@ logger = logging.getLogger(__name__)
 KEPT = (2, 4, 6, 8, 12, 16)
 # As many where nothing is judged: of the default model they take away three fourths of int8's error, and cost no time.
 KEPT_UNJUDGED = 2
-
-# What was measured of an int8 model, and what of it misses the gate, a phrase each.
-Verdict = tuple[Mapping[str, float | int], Sequence[str]]
 
 
 class Lowering(Protocol):
@@ -54,10 +51,10 @@ def least_kept(
     """
     for kept in _ever_more(lowering, counts):
         lowered = lowering.quantised(kept)
-        report, missed = judge(lowered)
+        report, missed, measured = judge(lowered)
         logger.info("int8 with %d layers in float32: %s", len(kept), "; ".join(missed) or report)
         if not missed:
-            return lowered, Judgement("accuracy", report, kept)
+            return lowered, Judgement("accuracy", report, kept, measured)
     raise AccuracyError(
         f"int8 misses the accuracy gate even with the {len(kept)} most sensitive layers in float32:"
         f" {'; '.join(missed)}. Calibrate on photographs like those that are served, or stay with float32"

@@ -90,3 +90,24 @@ def test_a_detector_that_the_artifact_has_no_place_for_is_refused(
     assert main([str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]) == 2
     assert setting in refusal(capsys)
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_golden_photograph_that_does_not_decode_costs_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "model.pt", small_detector())
+    (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
+    arguments = [str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]
+    assert main([*arguments, "--golden", str(tmp_path / "broken.jpg")]) == 2
+    assert "broken.jpg: cannot be decoded" in refusal(capsys)
+
+
+def test_figures_of_another_detector_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "model.pt", small_detector())
+    figures = {"AP": 0.5, "reference": {"scores": {"horse": {}}, "levels": {}}}
+    (tmp_path / "accuracy.json").write_text(json.dumps(figures))
+    arguments = [str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]
+    assert main([*arguments, "--accuracy", str(tmp_path / "accuracy.json")]) == 2
+    assert "it says nothing of 'cat'" in refusal(capsys)

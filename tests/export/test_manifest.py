@@ -4,7 +4,15 @@ from pathlib import Path
 import onnx
 import torch
 
-from export.manifest import Provenance, described, manifest, weights_digest
+from export.manifest import (
+    Judgement,
+    Made,
+    Provenance,
+    described,
+    manifest,
+    weights_digest,
+)
+from export.measured import Measured
 from model.network.detector import Detector
 from tests.detectors import CLASS_NAMES, FRAMES, small_detector
 
@@ -20,6 +28,32 @@ def test_the_manifest_states_the_detectors_own_settings(detector: Detector) -> N
         {"name": f"P{level}", "stride": 2**level} for level in (2, 3, 4, 5, 6)
     ]
     assert content["parity"] == {"images": 14}
+    assert content["category_ids"] == [1, 2, 3]
+
+
+def test_the_manifest_states_the_data_sets_ids_and_what_was_measured() -> None:
+    other = small_detector()
+    other.category_ids = (17, 18, 16)
+    point = {"score": 0.4, "precision": 0.9, "recall": 0.5}
+    measured = Measured({"AP": 0.25}, {"every": point, "classes": [point, None, point]})
+    provenance = Provenance("small", recipe="seven steps", source="nothing", measured=measured)
+    content = manifest(other, provenance, {}, Made(stored="float16", golden={"photographs": []}))
+    assert content["category_ids"] == [17, 18, 16]
+    assert content["thresholds"] == measured.thresholds
+    assert content["golden"] == {"photographs": []}
+    weights = content["weights"]
+    assert isinstance(weights, dict)
+    assert (weights["recipe"], weights["source"]) == ("seven steps", "nothing")
+    assert weights["stored"] == "float16"
+
+
+def test_what_was_measured_on_the_graph_stands_for_what_was_on_the_checkpoint(
+    detector: Detector,
+) -> None:
+    judged = Judgement("accuracy", measured=Measured({"AP": 0.24}))
+    provenance = Provenance("small", measured=Measured({"AP": 0.25}))
+    content = manifest(detector, provenance, {}, Made("int8", judgement=judged))
+    assert content["accuracy"] == {"AP": 0.24}
 
 
 def test_the_version_follows_the_weights_unless_given(detector: Detector) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import onnx
 import pytest
 
-from export.precision.accuracy import AccuracyError
-from export.precision.kept_layers import Verdict, least_kept, unjudged
+from export.precision.accuracy import AccuracyError, Verdict
+from export.precision.kept_layers import least_kept, unjudged
 
 RANKED = [("a",), ("b", "c"), ("d",), ("e",)]
 
@@ -32,7 +32,7 @@ def judge(enough: str) -> Callable[[onnx.ModelProto], Verdict]:
 
     def verdict(model: onnx.ModelProto) -> Verdict:
         passes = set(enough) <= set(model.producer_name)
-        return {"AP": 30.0}, [] if passes else ["AP is low"]
+        return Verdict({"AP": 30.0}, [] if passes else ["AP is low"])
 
     return verdict
 

@@ -123,7 +123,8 @@ def test_float16_passes_its_own_comparison_with_torch(
 ) -> None:
     outcome = finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, Order("float16"))
     assert manifest_of(tmp_path / "m.onnx")["precision"] == "float16"
-    assert outcome.parity.kinds["detections"].matched >= FLOAT16.bars["detections"].matched
+    found = outcome.reports["float16"].kinds["detections"]
+    assert found.matched >= FLOAT16.bars["detections"].matched
 
 
 def test_an_int8_artifact_says_what_it_was_judged_on(
@@ -145,7 +146,9 @@ def test_int8_that_nobody_judges_keeps_its_most_sensitive_runs(
     graph: onnx.ModelProto, detector: Detector, photographs: list[Path], tmp_path: Path
 ) -> None:
     order = Order("int8", calibration=photographs)
-    judgement = finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, order).judgement
+    judgement = finish_artifact(
+        graph, detector, tmp_path / "m.onnx", PROVENANCE, order
+    ).made.judgement
     assert judgement.gate == "off"
     assert len(judgement.float_layers) == KEPT_UNJUDGED * RUN
 
@@ -174,7 +177,7 @@ def test_a_bad_quantisation_misses_the_gate(
         if tensor.name.endswith("_scale") and not tensor.dims:
             values = onnx.numpy_helper.to_array(tensor) / 100
             tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
-    _, missed = gate.verdict(whole, detector)
+    missed = gate.verdict(whole, detector).missed
     assert len(missed) == 2
 
 
