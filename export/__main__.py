@@ -157,6 +157,10 @@ def _order(options: argparse.Namespace) -> Order:
                 f"--{given[0].replace('_', '-')} is for --precision int8; this is {options.precision}"
             )
         return Order(options.precision, options.store, photographs, golden)
+    if options.store != "float32":
+        raise OptionError(
+            f"--store {options.store} is for float32 and float16; int8's weights have 8 bits, and little is left beside"
+        )
     if options.calibration is None:
         raise OptionError(
             "--precision int8 needs --calibration FOLDER_OR_JSON: photographs like those that are served"
@@ -169,7 +173,7 @@ def _order(options: argparse.Namespace) -> Order:
         )
     return Order(
         "int8",
-        options.store,
+        "float32",
         photographs,
         golden,
         calibration_photographs(options.calibration, options.calibration_images),

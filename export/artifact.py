@@ -243,6 +243,4 @@ def _accurate_int8(
     if order.evaluation is None:
         return unjudged(quantizer)
     gate = AccuracyGate.of(model, detector, order.evaluation, order.largest_drop)
-    return least_kept(
-        quantizer, lambda lowered: gate.verdict(_as_stored(lowered, order), detector), order.kept
-    )
+    return least_kept(quantizer, lambda lowered: gate.verdict(lowered, detector), order.kept)

@@ -17,7 +17,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,7 +94,7 @@ def _facts(models: Sequence[Described]) -> str:
             for model in models
         },
     }
-    return markdown_table("", {name: {" ": text} for name, text in facts.items() if text})
+    return _of_text("", {name: {" ": text} for name, text in facts.items() if text})
 
 
 def _accuracy(models: Sequence[Described]) -> str:
@@ -155,7 +155,7 @@ def _limits(models: Sequence[Described]) -> str:
         "frames": f"sides of at most {limits['max_side']:,}, at most {limits['max_batch']:,} together",
         "regions": f"at most {limits['max_regions']:,} of the caller's own an image",
     }
-    return markdown_table("", {name: {" ": text} for name, text in rows.items()})
+    return _of_text("", {name: {" ": text} for name, text in rows.items()})
 
 
 def _golden(models: Sequence[Described]) -> str:
@@ -167,7 +167,12 @@ def _golden(models: Sequence[Described]) -> str:
             seen = [f"{names[d['label']]} {d['score']:.2f}" for d in photograph["detections"]]
             row = rows.setdefault(photograph["name"], {})
             row[f"`{model.name}`"] = ", ".join(seen)
-    return markdown_table("photograph", rows)
+    return _of_text("photograph", rows)
+
+
+def _of_text(corner: str, rows: Mapping[str, Row]) -> str:
+    """A table whose columns are text, which begins at the left."""
+    return markdown_table(corner, rows).replace("---:", "---")
 
 
 PARTS: dict[str, Callable[[Sequence[Described]], str]] = {

@@ -2,15 +2,26 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 
+from export.card import Described, model_card
+from export.manifest import weights_digest
 from export.precision.accuracy import LARGEST_DROP, faults
+from model.network.checkpoint import load_detector
 from service.offline.__main__ import main
 from tests.places import ROOT
 
+MODELS = ROOT / "deploy/models/default"
 SHIPPED = sorted((ROOT / "deploy/models").rglob("*.onnx"))
+
+
+def manifest_of(path: Path) -> dict[str, Any]:
+    (entry,) = onnx.load(path).metadata_props
+    content: dict[str, Any] = json.loads(entry.value)
+    return content
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
@@ -19,9 +30,31 @@ def test_a_shipped_model_finds_the_cat(path: Path, capsys: pytest.CaptureFixture
     assert "cat" in capsys.readouterr().out.split("cat.png", 1)[1]
 
 
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_a_shipped_model_has_all_that_a_manifest_can_say(path: Path) -> None:
+    content = manifest_of(path)
+    assert {key for key, value in content.items() if value in (None, {}, [])} <= {"weight_bits"}
+    assert all(content["weights"].values())
+    assert content["reference"]["images"] > 500
+    assert sum(len(p["detections"]) for p in content["golden"]["photographs"]) >= 5
+
+
+def test_the_shipped_models_are_of_the_shipped_checkpoint() -> None:
+    detector = load_detector(MODELS / "checkpoint.pt")
+    for path in SHIPPED:
+        content = manifest_of(path)
+        assert content["version"] == weights_digest(detector)
+        assert content["category_ids"] == list(detector.category_ids)
+
+
+def test_the_model_card_is_in_step_with_its_files() -> None:
+    files = [Described.read(MODELS / name) for name in ("model.onnx", "model-int8.onnx")]
+    card = model_card((MODELS / "card.md").read_text("utf-8"), files)
+    assert (MODELS / "MODEL_CARD.md").read_text("utf-8") == card, "run make card"
+
+
 def test_the_shipped_int8_model_passed_its_gate() -> None:
-    (entry,) = onnx.load(ROOT / "deploy/models/default/model-int8.onnx").metadata_props
-    content = json.loads(entry.value)
+    content = manifest_of(MODELS / "model-int8.onnx")
     gate = content["gate"]
     assert (content["precision"], gate["kind"]) == ("int8", "accuracy")
     assert gate["report"]["images"] > 500

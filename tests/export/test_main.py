@@ -111,3 +111,12 @@ def test_figures_of_another_detector_are_refused(
     arguments = [str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]
     assert main([*arguments, "--accuracy", str(tmp_path / "accuracy.json")]) == 2
     assert "it says nothing of 'cat'" in refusal(capsys)
+
+
+def test_int8_has_nothing_to_store_in_float16(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_checkpoint(tmp_path / "model.pt", small_detector())
+    arguments = [str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]
+    assert main([*arguments, "--precision", "int8", "--store", "float16"]) == 2
+    assert "--store float16 is for float32 and float16" in refusal(capsys)
