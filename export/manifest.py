@@ -88,8 +88,7 @@ def manifest(
 ) -> dict[str, object]:
     """The manifest of `detector`'s artifact, plain values, every key of the contract."""
     made = made or Made()
-    judged = made.judgement
-    measured = judged.measured or provenance.measured
+    measured = made.judgement.measured or provenance.measured
     config = detector.config
     return {
         "schema": SCHEMA,
@@ -110,11 +109,7 @@ def manifest(
         "buckets": [list(frame) for frame in config.resize.buckets],
         "precision": made.precision,
         "weight_bits": WEIGHT_BITS if made.precision == "int8" else None,
-        "gate": {
-            "kind": judged.gate,
-            "report": dict(judged.report),
-            "float_layers": list(judged.float_layers),
-        },
+        "gate": _gate(made.judgement),
         "opset": OPSET,
         "suppression": {
             "score": config.roi.score_threshold,
@@ -124,20 +119,32 @@ def manifest(
         "limits": {"max_side": MAX_SIDE, "max_batch": MAX_IMAGES, "max_regions": MAX_REGIONS},
         "max_detections": _most_detections(detector),
         "max_proposals": min(config.rpn.pre_nms_test, config.rpn.post_nms_test),
-        "weights": {
-            "license": provenance.license,
-            "data": provenance.data,
-            "recipe": provenance.recipe,
-            "source": provenance.source,
-            "date": datetime.now(UTC).date().isoformat(),
-            "code": version("fpn-serve"),
-            "stored": made.stored,
-        },
+        "weights": _weights(provenance, made.stored),
         "thresholds": measured.thresholds,
         "golden": made.golden,
         "reference": measured.reference,
         "accuracy": dict(measured.accuracy),
         "parity": dict(parity),
+    }
+
+
+def _gate(judged: Judgement) -> dict[str, object]:
+    return {
+        "kind": judged.gate,
+        "report": dict(judged.report),
+        "float_layers": list(judged.float_layers),
+    }
+
+
+def _weights(provenance: Provenance, stored: Stored) -> dict[str, str]:
+    return {
+        "license": provenance.license,
+        "data": provenance.data,
+        "recipe": provenance.recipe,
+        "source": provenance.source,
+        "date": datetime.now(UTC).date().isoformat(),
+        "code": version("fpn-serve"),
+        "stored": stored,
     }
 
 

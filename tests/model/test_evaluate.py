@@ -127,8 +127,9 @@ def test_a_report_that_cannot_be_written_is_refused_before_anything_is_measured(
 ) -> None:
     coloured.read()
     checkpoint = coloured.root / "none.pt"  # would be refused next
-    assert main(arguments(coloured, checkpoint, "--report", str(coloured.json))) == 2
-    assert failure(capsys).endswith(f"File exists: '{coloured.json}'")
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments(coloured, checkpoint, "--report", str(coloured.json)))
+    assert f"{coloured.json}' cannot be written" in capsys.readouterr().err
 
 
 def failure(capsys: pytest.CaptureFixture[str]) -> str:
