@@ -18,6 +18,7 @@ BASE_BATCH = 16
 StageName = Literal["joint", "rpn", "fast"]
 PartName = Literal["backbone", "pyramid", "rpn", "roi"]
 PrecisionName = Literal["auto", "mixed", "float32"]
+FormatName = Literal["auto", "coco", "yolo", "voc", "csv", "cvat", "labelstudio", "labelme"]
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -26,6 +27,7 @@ class DataConfig:
 
     Attributes:
         root: from the folder of the file that says it; on the command line from the working folder.
+        format: of the annotations: COCO's json, or what data/formats/reading.py lists; "auto" looks.
         train_proposals, val_proposals: files of fpn-propose, for the stage that needs them; placed as `root` is.
         short_sides: scale jitter; each batch draws one. Empty means the resize rule's own short side.
         skip_empty: leave out photographs without boxes.
@@ -45,6 +47,7 @@ class DataConfig:
     skip_empty: bool = False
     without_classes: tuple[str, ...] = ()
     verify: bool = True
+    format: FormatName = "auto"
     workers: NonNegative = 0
 
     @model_validator(mode="after")

@@ -39,9 +39,11 @@ from PIL import Image
 from torch import Tensor
 
 from model.config.resize import Size
-from model.data.annotations import Annotation, Category, ImageEntry, read_document
+from model.config.training import FormatName
+from model.data.annotations import Annotation, Category, ImageEntry
 from model.data.categories import with_classes_alone
 from model.data.faults import DataError, Fault, Inventory
+from model.data.formats.reading import read_labels
 from model.data.image_files import decodable, image_path, require_any, usable
 from model.data.pictures import read_image
 
@@ -89,20 +91,24 @@ class CocoDataset:
         skip_empty: bool = False,
         verify: bool = False,
         without: Collection[str] = (),
+        format: FormatName = "auto",
     ) -> "CocoDataset":
-        """The data set of a COCO json and its image folder; what was skipped is logged.
+        """The data set of labels in any format and their image folder; what was skipped is logged.
 
         Args:
-            annotations: the json.
+            annotations: COCO's json, or a file or folder of another format.
             images: the folder.
             skip_empty: leave out images without boxes.
             verify: decode every image, in as many threads as there are cores.
             without: names of categories to leave out, with their boxes.
+            format: of the annotations; "auto" looks.
 
         Raises:
             DataError: by the rule in the module's docstring.
         """
-        document = with_classes_alone(read_document(annotations), without, annotations)
+        document = with_classes_alone(
+            read_labels(annotations, images, format), without, annotations
+        )
         require_any(document.images, images)
         faults: dict[Fault, list[str]] = defaultdict(list)
         found = usable(document.images, images, faults)

@@ -40,6 +40,7 @@ def read_datasets(data: DataConfig) -> Datasets:
         skip_empty=data.skip_empty,
         verify=data.verify,
         without=data.without_classes,
+        format=data.format,
     )
     logger.info("training on %s", training.inventory)
     _require_boxes(data.root / data.train_annotations, training)
@@ -50,6 +51,7 @@ def read_datasets(data: DataConfig) -> Datasets:
             data.root / data.val_images,
             verify=data.verify,
             without=data.without_classes,
+            format=data.format,
         )
         if not validation.inventory.boxes:
             raise DataError(f"{data.root / data.val_annotations}: no boxes, so nothing to score")

@@ -26,7 +26,7 @@ FREE_KEYS = {
     "schedule.steps",
     # but for rounding
     "schedule.accumulate",
-    *(f"data.{key}" for key in ("root", "workers", "verify")),
+    *(f"data.{key}" for key in ("root", "format", "workers", "verify")),
     *(f"data.val_{key}" for key in ("annotations", "images", "proposals")),
     # their content counts, which is in the data's digest
     "data.train_proposals",

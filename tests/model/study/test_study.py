@@ -36,6 +36,7 @@ def root(tmp_path: Path) -> Path:
 def study(root: Path, *options: str, steps: int = 2) -> int:
     settings = [f"--set={key}={value}" for key, value in SETTINGS.items()]
     settings += [f"--set=schedule.steps={steps}", "--set=schedule.decay_steps=[]"]
+    settings += ["--set=schedule.warmup_steps=0"]
     folders = ["--runs", str(root / "runs"), "--results", str(root / "study")]
     page = ["--page", str(root / "results.md")]
     where = ["--data", str(root), "--weights", "none", "--device", "cpu"]

@@ -147,7 +147,7 @@ def test_a_stage_without_what_it_needs_is_refused_in_one_line(
 def test_parts_that_do_not_fit_are_left_and_none_is_refused(
     root: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    init = ["--init", str(root / "4" / "model.pt"), "--set=schedule.steps=1"]
+    init = ["--init", str(root / "4" / "model.pt"), "--set=schedule.steps=2"]
     with caplog.at_level("INFO"):
         assert stage(root, "wider", *init, "--set=model.roi.fc_channels=40") == 0
     assert "backbone, pyramid, rpn; not ['roi']" in caplog.text

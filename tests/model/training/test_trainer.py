@@ -109,7 +109,7 @@ def test_weights_decay_and_biases_do_not(config: TrainConfig) -> None:
 
 
 def test_a_step_takes_the_rate_of_its_number(batches: list[Batch], config: TrainConfig) -> None:
-    trainer = trainer_of(config)
+    trainer = trainer_of(with_schedule(config, steps=9, warmup_steps=5))
     values = [trainer.step(number, [batches[0]]) for number in (0, 4, 5)]
     assert [v["lr"] for v in values] == pytest.approx([0.002, 0.0164, 0.02])
     assert {group["lr"] for group in trainer.optimizer.param_groups} == {0.02}
