@@ -156,10 +156,14 @@ def _most_detections(detector: Detector) -> int:
 
 
 def described(model: onnx.ModelProto, content: Mapping[str, object]) -> onnx.ModelProto:
-    """A copy of `model` whose metadata is the manifest `content`, and nothing else."""
+    """A copy of `model` whose metadata is the manifest `content`, and nothing else.
+
+    The shapes that the tracer noted between the nodes go, too: whoever needs them infers them.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.metadata_props[:]
+    del copy.graph.value_info[:]
     copy.metadata_props.add(key=KEY, value=json.dumps(content))
     return copy
 

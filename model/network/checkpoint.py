@@ -86,7 +86,7 @@ def save_checkpoint(
     """Write `detector` to `path` at once or not at all.
 
     `training` is its state, for one to go on from; `recipe` says how it was trained. `halves` writes large tensors in
-    float16; what goes on training needs float32, for its steps are smaller than float16 can tell.
+    float16, and deflates them; what goes on training needs float32, for its steps are smaller than float16 can tell.
     """
     weights = detector.state_dict()
     content: dict[str, Any] = {
@@ -101,7 +101,7 @@ def save_checkpoint(
     if training is not None:
         content["training"] = vars(training)
     try:
-        write_torch_file(path, content)
+        write_torch_file(path, content, deflated=halves)
     except UnwritableFile as error:
         raise CheckpointError(str(error)) from error
 

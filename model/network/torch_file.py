@@ -1,13 +1,15 @@
 """Files of `torch.save`: written whole, and read without running code from them."""
 
+import io
 import os
 import pickle
 import re
 import struct
 import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -69,8 +71,11 @@ def _reason(error: Exception) -> str:
     return f"something else, or a damaged file ({type(error).__name__} in reading it as tensors)"
 
 
-def write_torch_file(path: Path, content: object) -> None:
+def write_torch_file(path: Path, content: object, *, deflated: bool = False) -> None:
     """Write plain values and tensors to `path`, at once or not at all.
+
+    A torch file is a zip archive, whose members torch does not compress and reads either way: `deflated` weights of
+    float16 take a tenth less, and a second or two more to write.
 
     Raises:
         UnwritableFile: they cannot be written.
@@ -79,7 +84,10 @@ def write_torch_file(path: Path, content: object) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     try:
         with temporary.open("wb") as file:
-            torch.save(content, file)
+            if deflated:
+                _save_deflated(content, file)
+            else:
+                torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -90,6 +98,15 @@ def write_torch_file(path: Path, content: object) -> None:
         raise UnwritableFile(f"{path}: could not be written: {why}{there}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _save_deflated(content: object, file: BinaryIO) -> None:
+    plain = io.BytesIO()
+    torch.save(content, plain)
+    with zipfile.ZipFile(plain) as members, zipfile.ZipFile(file, "w") as archive:
+        for name in members.namelist():
+            # Without the time of writing: the same weights make the same file.
+            archive.writestr(zipfile.ZipInfo(name), members.read(name), zipfile.ZIP_DEFLATED, 9)
 
 
 def _first_line(error: Exception) -> str:

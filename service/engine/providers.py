@@ -77,6 +77,8 @@ def with_options(provider: str, gpu: GpuOptions) -> list[Any]:
     cuda = {
         "cudnn_conv_algo_search": gpu.conv_search.upper(),
         "cudnn_conv_use_max_workspace": str(int(gpu.conv_max_workspace)),
+        # Of float32 TF32 keeps as many bits as float16: other answers than export saw. float16 is the file for speed.
+        "use_tf32": "0",
         # The arena never shrinks, so it must not double either.
         "arena_extend_strategy": "kSameAsRequested",
     }

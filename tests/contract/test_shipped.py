@@ -1,6 +1,7 @@
 """The files that ship with the repository: each is what its manifest says, and finds the cat of the README."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,16 @@ def test_the_model_card_is_in_step_with_its_files() -> None:
     files = [Described.read(MODELS / name) for name in ("model.onnx", "model-int8.onnx")]
     card = model_card((MODELS / "card.md").read_text("utf-8"), files)
     assert (MODELS / "MODEL_CARD.md").read_text("utf-8") == card, "run make card"
+
+
+def test_the_repository_stays_small() -> None:
+    tracked = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.split("\0")
+    if not any(tracked):
+        pytest.skip("not a git checkout")
+    sizes = [(ROOT / name).stat().st_size for name in tracked if name and (ROOT / name).is_file()]
+    assert sum(sizes) < 34_000_000
 
 
 def test_the_shipped_int8_model_passed_its_gate() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from model.network.torch_file import UnreadableFile, read_torch_file
+from model.network.torch_file import UnreadableFile, read_torch_file, write_torch_file
 
 # As torchvision's references/detection/train.py writes it, with NumPy's numbers where users keep their best figure.
 CHECKPOINT: dict[str, Any] = {
@@ -71,3 +71,17 @@ def test_a_file_that_calls_anything_is_refused_by_its_name_and_not_run(
         read_torch_file(tmp_path / "a.pth")
     assert "\n" not in str(caught.value)
     assert not target.exists()
+
+
+def test_a_deflated_file_is_read_like_any_other_and_is_the_same_each_time(tmp_path: Path) -> None:
+    content = {"weights": torch.zeros(5000), "names": ["cat"]}
+    plain, one, other = (tmp_path / name for name in ("plain.pt", "one.pt", "other.pt"))
+    write_torch_file(plain, content)
+    for path in (one, other):
+        write_torch_file(path, content, deflated=True)
+    read = read_torch_file(one)
+    assert isinstance(read, dict)
+    assert torch.equal(read["weights"], content["weights"])  # type: ignore[arg-type]
+    assert read["names"] == ["cat"]
+    assert one.stat().st_size < 0.2 * plain.stat().st_size
+    assert one.read_bytes() == other.read_bytes()

@@ -49,6 +49,7 @@ def test_the_cuda_provider_is_told_what_the_operator_set() -> None:
             {
                 "cudnn_conv_algo_search": "EXHAUSTIVE",
                 "cudnn_conv_use_max_workspace": "0",
+                "use_tf32": "0",
                 "arena_extend_strategy": "kSameAsRequested",
                 "gpu_mem_limit": "2147483648",
             },
