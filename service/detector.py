@@ -22,7 +22,7 @@ from service.metrics import Metrics
 from service.pace import Pace
 from service.pictures.framing import Frame, Framing, Size
 from service.pictures.header import header
-from service.pictures.pool import DecodingPool
+from service.pictures.pool import DecodingLimits, DecodingPool
 from service.regions import NO_REGIONS, Regions, in_frame
 from service.settings import Settings
 from service.waiting import Lane
@@ -83,8 +83,12 @@ class Detector:
         self.admission = Admission(limits, self._rates)
         self._settings = settings
         framing = Framing(model.manifest.resize, model.manifest.buckets, settings.max_pixels)
-        self._decoding = DecodingPool(framing, settings.decode_threads)
+        self._decoding = DecodingPool(
+            framing,
+            DecodingLimits(settings.decode_workers, settings.decode_memory_bytes, settings.stall_s),
+        )
         self._decoding_pace: Pace[None] = Pace()
+        self.readiness.watch(lambda: self._decoding.fault)
         metrics.ready.set_function(lambda: self.readiness.not_ready is None)
 
     async def warm_up(self) -> None:
@@ -95,7 +99,7 @@ class Detector:
         """Drains, and lets go of the threads."""
         self.readiness.drain()
         await self.inference.stop()
-        self._decoding.stop()
+        await self._decoding.stop()
 
     def look(self) -> None:
         """Raises Unavailable when not ready, Overloaded when full: before a body is read in vain."""

@@ -4,6 +4,7 @@
     body       InvalidRequest, InvalidBody, UnsupportedMediaType, TooLarge, UploadTooSlow, ClientGone
     image      InvalidImage, InvalidRegions, UnsupportedMediaType, TooLarge: the others are answered
     anywhere   DeadlineExceeded
+    decoding   DecodingFailed: only for the image that causes it
     queue      Overloaded, Unavailable
     engine     InferenceFailed: only for the image that causes it
 
@@ -109,6 +110,12 @@ class DeadlineExceeded(ServiceError):
     """The answer was not there in time; the work was dropped where it stood."""
 
     reason = "deadline"
+
+
+class DecodingFailed(ServiceError):
+    """The process that decoded this image ended of it."""
+
+    reason = "decoding"
 
 
 class InferenceFailed(ServiceError):

@@ -2,6 +2,7 @@
 
     made -> warming up: every shape runs once -> ready -> draining
     the batch loop ends or a batch hangs      -> a fault, not ready
+    decoding stands still                     -> the same
     the model fails on what it once ran       -> a fault until it has healed
 
 A fault is for whoever restarts processes, being not ready for whoever sends requests.
@@ -38,7 +39,7 @@ class Readiness:
         """`run_empty` runs a shape; `loop_fault` says why batches make no progress, if so."""
         self._shapes = shapes
         self._run_empty = run_empty
-        self._loop_fault = loop_fault
+        self._faults = [loop_fault]
         self._warmed: list[tuple[Size, int]] = []
         self._made = perf_counter()
         self._is_warm = False
@@ -50,7 +51,7 @@ class Readiness:
         """Why the process should be restarted, or None when it makes progress."""
         if self._broken:
             return "the model fails on a frame that it took while warming up"
-        return self._loop_fault()
+        return self._standstill()
 
     @property
     def not_ready(self) -> Unavailable | None:
@@ -62,7 +63,7 @@ class Readiness:
         """Why no request is taken. A broken model is no reason: only a request shows it has healed."""
         if self._draining:
             return Unavailable("the server is shutting down", reason="draining", retry_after_s=1)
-        fault = self._loop_fault()
+        fault = self._standstill()
         if fault is not None:
             return Unavailable(fault, reason="fault")
         if not self._is_warm:
@@ -91,6 +92,10 @@ class Readiness:
             sizes.setdefault(size, []).append(count)
         return sizes
 
+    def watch(self, fault: Callable[[], str | None]) -> None:
+        """Asks `fault`, too, why the process makes no progress."""
+        self._faults.append(fault)
+
     def drain(self) -> None:
         """Takes no more requests; those inside are finished."""
         self._draining = True
@@ -109,6 +114,10 @@ class Readiness:
             raise
         self._broken = False
         return result
+
+    def _standstill(self) -> str | None:
+        """Why images make no progress on their way, if so."""
+        return next(filter(None, (fault() for fault in self._faults)), None)
 
     def _warm_up_left_s(self) -> float:
         """Seconds until all shapes have run, if the rest take as long as those before."""

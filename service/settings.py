@@ -101,11 +101,16 @@ class Settings(BaseSettings):
         gt=0,
         le=600,
     )
-    decode_threads: int = Field(
+    decode_workers: int = Field(
         default_factory=lambda: min(8, os.cpu_count() or 1),
-        description="threads that decode images, 1 to 256",
+        description="processes, and as many threads, that decode images, 1 to 256",
         ge=1,
         le=256,
+    )
+    decode_memory_bytes: int = Field(
+        2 * 2**30,
+        description="bytes that each of those may allocate, 64 MiB or more",
+        ge=64 * 2**20,
     )
     shutdown_s: float = Field(
         30.0, description="seconds to finish what is inside on SIGTERM, 0 to 600", ge=0, le=600

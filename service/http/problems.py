@@ -15,6 +15,7 @@ from starlette.responses import Response
 from service.errors import (
     ClientGone,
     DeadlineExceeded,
+    DecodingFailed,
     InferenceFailed,
     InvalidBody,
     InvalidImage,
@@ -59,6 +60,7 @@ KINDS: dict[type[ServiceError], Kind] = {
     InvalidRequest: Kind("invalid-request", "A parameter or the body is not valid", 422),
     # 499 as nginx logs it.
     ClientGone: Kind("client-gone", "The client closed the connection", 499),
+    DecodingFailed: Kind("decoding-failed", "The decoder failed on this image", 500),
     InferenceFailed: Kind("inference-failed", "The model failed on this image", 500),
     Overloaded: Kind("overloaded", "The server is full", 503),
     Unavailable: Kind("unavailable", "The server is not ready", 503),

@@ -68,7 +68,7 @@ def header(data: bytes) -> Header | None:
     try:
         kind, (width, height) = _sides(data)
         weight = WEIGHTS[kind] + (SCAN_WEIGHT * (_scans(data) - 1) if kind == "JPEG" else 0)
-    except (struct.error, LookupError, ValueError, StopIteration):
+    except (struct.error, LookupError, ValueError):
         return None
     cost = weight * width * height + SIDE_PIXELS * (width + height)
     return Header(kind, width, height, round(cost))
@@ -88,7 +88,8 @@ def _png(data: bytes) -> Sides:
 
 
 def _jpeg(data: bytes) -> Sides:
-    frame = next(at for marker, at in _segments(data) if marker in START_OF_FRAME)
+    # Two of them, of which decoders might take either, are no JPEG.
+    (frame,) = [at for marker, at in _segments(data) if marker in START_OF_FRAME]
     height, width = struct.unpack_from(">HH", data, frame + 5)
     return width, height
 
@@ -114,9 +115,9 @@ def _scans(data: bytes) -> int:
     """How often a decoder goes over the coefficients of a JPEG."""
     at = dict(_segments(data))
     frame = next(marker for marker in at if marker in START_OF_FRAME)
-    scan = at.get(START_OF_SCAN[1])
+    scan = at[START_OF_SCAN[1]]
     # The bytes after the lengths of both: components of the frame, and those of its first scan.
-    if scan is None or (frame not in PROGRESSIVE and data[scan + 4] == data[at[frame] + 9]):
+    if frame not in PROGRESSIVE and data[scan + 4] == data[at[frame] + 9]:
         return 1
     # Within a scan 0xFF is always followed by zero or by a restart's number.
     return max(1, data.count(START_OF_SCAN))

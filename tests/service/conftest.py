@@ -59,7 +59,7 @@ def small_settings(model: Path, **changes: Any) -> Settings:
         "model": model,
         "device": "cpu",
         "threads": 1,
-        "decode_threads": 1,
+        "decode_workers": 1,
         "max_batch": 4,
     }
     return Settings(**{**values, **changes})

@@ -37,3 +37,10 @@ def png(height: int, width: int, colour: Colour = (255, 0, 0)) -> bytes:
 def sent(*contents: bytes | InvalidImage) -> list[SentImage]:
     """Images as a request brings them, without regions."""
     return [SentImage(content) for content in contents]
+
+
+def endless_jpeg() -> bytes:
+    """A valid progressive JPEG of 7000 x 7000 pixels in 280 KB that takes minutes: thousands of empty scans."""
+    data = encoded(Image.new("L", (7000, 7000), 90), "JPEG", progressive=True)
+    last_scan = data[data.rfind(b"\xff\xda") : -2]
+    return data[:-2] + last_scan * 1200 + data[-2:]

@@ -124,3 +124,12 @@ async def test_a_broken_model_is_a_fault_that_still_lets_requests_in_until_one_h
     engine.is_broken = False
     assert readiness.watched(lambda: engine.run((32, 64), 2)) == 2
     assert readiness.not_ready is None
+
+
+async def test_whoever_it_watches_can_be_the_fault(readiness: Readiness, thread: Executor) -> None:
+    faults: list[str] = []
+    readiness.watch(lambda: faults[0] if faults else None)
+    await readiness.warm_up(thread)
+    assert (readiness.fault, readiness.not_ready) == (None, None)
+    faults.append("decoding stands still")
+    assert (readiness.fault, refusal(readiness).reason) == ("decoding stands still", "fault")

@@ -19,6 +19,7 @@ def test_every_error_that_a_caller_can_meet_is_in_the_table() -> None:
         (errors.TooLarge("x"), 413),
         (errors.UnsupportedMediaType("x"), 415),
         (errors.InvalidRequest("x"), 422),
+        (errors.DecodingFailed("x"), 500),
         (errors.InferenceFailed("x"), 500),
         (errors.Overloaded("x"), 503),
         (errors.Unavailable("x"), 503),

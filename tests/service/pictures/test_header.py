@@ -89,6 +89,13 @@ def test_a_jpeg_of_nothing_but_segments_is_given_up() -> None:
     assert header(b"\xff\xd8" + b"\xff\xfe\0\x02" * (MOST_PARTS + 1)) is None
 
 
+def test_a_jpeg_of_two_sizes_has_none() -> None:
+    data = encoded(plain(37, 54, (1, 2, 3)), "JPEG")
+    at = data.index(b"\xff\xc0")
+    frame = data[at : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
+    assert header(data[:at] + frame.replace(b"\0\x25", b"\x25\0") + data[at:]) is None
+
+
 def test_a_pixel_costs_more_in_a_format_that_takes_longer() -> None:
     image = plain(100, 150, (7, 8, 9))
     costs = {kind: cost_of(encoded(image, kind)) for kind in KINDS}
