@@ -11,6 +11,7 @@ from PIL import ExifTags, Image
 
 from model.config.resize import Size
 from model.data.faults import DataError
+from model.data.jpeg_end import with_end
 
 # EXIF 2.32, table 4.6.4 A: how to turn stored pixels upright. 1, absent and unknown: as they are.
 _UPRIGHT = {
@@ -65,12 +66,24 @@ def read_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            image.load()
-            method = _UPRIGHT.get(_orientation(image))
-            upright = image if method is None else image.transpose(method)
+            whole = _loaded(image, path)
+            method = _UPRIGHT.get(_orientation(whole))
+            upright = whole if method is None else whole.transpose(method)
             return _rgb(upright)
     except _DECODE_ERRORS as error:
         raise UnreadableImage(f"{path}: cannot be decoded: {error}") from error
+
+
+def _loaded(image: Image.Image, path: Path) -> Image.Image:
+    """The image of that file with its pixels, also when it is a JPEG that lacks only its end marker."""
+    try:
+        image.load()
+    except OSError:
+        whole = with_end(path.read_bytes())
+        if whole is None:
+            raise
+        return whole
+    return image
 
 
 def _orientation(image: Image.Image) -> int:

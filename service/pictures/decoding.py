@@ -5,7 +5,7 @@
 Decisions: EXIF orientation is applied; the first frame of an animation and the first page of a TIFF
 are taken; transparency is laid on white, as a page shows it; 16-bit gray is divided by 257;
 embedded colour profiles are ignored, as they are in training. A truncated file is refused, not
-filled with gray. `model/data/pictures.py` decodes alike for training.
+filled with gray, unless all that it lacks is a JPEG's end marker. `model/data/pictures.py` decodes alike for training.
 """
 
 import warnings
@@ -15,6 +15,7 @@ from PIL import ExifTags, Image
 
 from service.errors import InvalidImage
 from service.pictures.admitted import admitted_image
+from service.pictures.jpeg_end import with_end
 
 WHITE = (255, 255, 255, 255)
 SIXTEEN_BIT = {"I;16", "I;16L", "I;16B", "I;16N"}
@@ -41,7 +42,7 @@ def decode_image(data: bytes, max_pixels: int) -> Image.Image:
     """
     image = admitted_image(data, max_pixels)
     try:
-        image.load()
+        image = _loaded(image, data)
         orientation = _orientation(image)
         return _turned(to_rgb(image), orientation)
     except MemoryError:
@@ -49,6 +50,18 @@ def decode_image(data: bytes, max_pixels: int) -> Image.Image:
     # Pillow's decoders raise whatever their parsers met: OSError, SyntaxError, struct.error, ...
     except Exception as error:
         raise InvalidImage(f"the {image.format} image is damaged or incomplete") from error
+
+
+def _loaded(image: Image.Image, data: bytes) -> Image.Image:
+    """The image of these bytes with its pixels, also when it is a JPEG that lacks only its end marker."""
+    try:
+        image.load()
+    except OSError:
+        whole = with_end(data)
+        if whole is None:
+            raise
+        return whole
+    return image
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

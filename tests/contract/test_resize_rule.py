@@ -63,6 +63,17 @@ def test_a_file_becomes_the_same_frame_pixel_by_pixel(
 ) -> None:
     path = tmp_path / name
     save_picture(path, *MADE[name])
+    assert_same_frames(path, interpolation)
+
+
+def test_a_jpeg_that_lacks_only_its_end_becomes_the_same_frame(tmp_path: Path) -> None:
+    path = tmp_path / "endless.jpg"
+    save_picture(path, "RGB", (211, 97), {"exif": True})
+    path.write_bytes(path.read_bytes()[:-2])
+    assert_same_frames(path, "pillow-bilinear")
+
+
+def assert_same_frames(path: Path, interpolation: resize.Interpolation) -> None:
     ours = resize.ResizeRule(64, 112, interpolation=interpolation)
     photograph = pictures.read_image(path)
     frame, size = transforms.frame_image(photograph, ours)
