@@ -28,7 +28,7 @@ DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: load help install serve test check fmt train ablation export export-int8 card ship compose-test clean
+.PHONY: load mutants help install serve test check fmt train ablation export export-int8 card ship compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -44,6 +44,7 @@ help:
 	@echo 'make card          the default model'"'"'s card, from card.md and what its files say of themselves'
 	@echo 'make ship          all of the default model anew from TRAINED=runs/NAME/model.pt, scored on VOC=$(VOC)'
 	@echo 'make load          the server at four times its capacity, with damage and hang-ups, and what it kept of its promises'
+	@echo 'make mutants       change the batcher and admission line by line, and say which changes no test sees'
 	@echo 'make compose-test  build the containers, bring them up, post a photograph'
 	@echo 'make clean         remove the environments and caches'
 
@@ -111,6 +112,10 @@ ship: $(DEV_READY)
 
 load: $(DEV_READY)
 	$(DEV)/bin/python -m benchmarks.overload $(LOAD_FLAGS)
+
+mutants: $(DEV_READY)
+	$(DEV)/bin/mutmut run
+	$(DEV)/bin/mutmut results
 
 compose-test:
 	$(PYTHON) deploy/compose_test.py

@@ -77,7 +77,7 @@ class _Run(Generic[Key, Item, Result]):
 
     layout: Layout
     batch: list[Entry[Key, Item, Answer[Result]]]
-    began: float
+    began: float = inf
 
 
 class Batcher(Generic[Key, Item, Result]):
@@ -206,7 +206,7 @@ class Batcher(Generic[Key, Item, Result]):
             batch = self._waiting.next_batch(layout.batch)
             for entry in batch:
                 self._waiting.discard(entry)
-            run = _Run(layout, batch, perf_counter())
+            run = _Run(layout, batch)
             task = asyncio.create_task(self._carry_out(run))
             self._running[task] = run
             task.add_done_callback(self._end)

@@ -99,9 +99,10 @@ class Waiting(Generic[Key, Item, Answer]):
             entry.fail(DeadlineExceeded("the answer would not be there in time"))
 
     def next_batch(self, most: int) -> list[Entry[Key, Item, Answer]]:
-        """The oldest entry of the first lane that has any, and those of its key behind it, up to `most`."""
-        lane = next((lane for lane in self._lanes.values() if lane), {})
-        oldest = next(iter(lane), None)
-        if oldest is None:
-            return []
+        """The oldest entry of the first lane that has any, and those of its key behind it, up to `most`.
+
+        Something must wait.
+        """
+        lane = next(lane for lane in self._lanes.values() if lane)
+        oldest = next(iter(lane))
         return list(islice((entry for entry in lane if entry.key == oldest.key), most))

@@ -65,6 +65,17 @@ def test_a_full_server_can_be_seen_before_a_body_is_read() -> None:
         door.look()
 
 
+@pytest.mark.parametrize(("places", "for_bulk"), [(4, 3), (5, 4), (8, 6)])
+def test_bulk_has_what_a_quarter_of_the_places_rounded_down_leaves(
+    places: int, for_bulk: int
+) -> None:
+    door = admission(images=places)
+    with pytest.raises(Overloaded), door.admit([1] * (for_bulk + 1), IN_TIME_S, "bulk"):
+        pass
+    with door.admit([1] * for_bulk, IN_TIME_S, "bulk"):
+        assert door.held == for_bulk
+
+
 def test_bulk_leaves_a_quarter_of_the_places_to_others() -> None:
     door = admission(images=4)
     with door.admit([1, 1, 1], IN_TIME_S, "bulk"):
@@ -77,12 +88,21 @@ def test_bulk_leaves_a_quarter_of_the_places_to_others() -> None:
 def test_bytes_are_counted_as_they_come_and_given_back_with_the_body() -> None:
     door = admission(max_bytes=10)
     with door.receive() as slow, door.receive() as other:
-        slow.add(4)
+        slow.add(3)
+        slow.add(1)
         other.add(6)
         with pytest.raises(Overloaded, match="10 bytes of bodies are inside; at most 10"):
             slow.add(1)
         assert door.bytes == 10
     assert door.bytes == 0
+
+
+def test_who_finds_no_room_for_bytes_comes_back_when_what_is_inside_is_answered() -> None:
+    door = admission(max_bytes=1, rates=Rates(image_s=4.0))
+    with door.admit([1, 1], IN_TIME_S), door.receive() as receipt:
+        with pytest.raises(Overloaded) as caught:
+            receipt.add(2)
+        assert caught.value.retry_after_s == 8
 
 
 def test_clients_that_have_sent_little_leave_all_places_for_images() -> None:
@@ -110,6 +130,7 @@ def test_what_would_be_late_is_refused_by_the_price_of_decoding_and_of_inference
         refused = refusal(door, costs, left_s=15.0)
         assert says in refused.detail
         assert refused.reason == "late"
+        assert refused.retry_after_s == pytest.approx(float(says.split()[1]) - 15)
 
 
 def test_a_large_image_does_not_count_against_small_ones_once_it_is_decoded() -> None:
@@ -125,6 +146,22 @@ def test_bulk_that_waits_is_no_reason_to_refuse_what_goes_before_it() -> None:
     door = admission(rates=Rates(image_s=1.0))
     with door.admit([1, 1, 1], IN_TIME_S, "bulk"), door.admit([1], 1.0):
         pass
+
+
+def test_bulk_waits_for_all_that_is_inside() -> None:
+    door = admission(rates=Rates(image_s=1.0))
+    with door.admit([1], IN_TIME_S), door.admit([1], IN_TIME_S, "bulk"):
+        assert (door.answer_s([1], "bulk"), door.answer_s([1], "interactive")) == (3, 2)
+        with pytest.raises(Overloaded, match="about 3.0 s"), door.admit([1], 2.5, "bulk"):
+            pass
+        with door.admit([1], 2.5):
+            pass
+
+
+def test_costs_of_several_requests_add_up() -> None:
+    door = admission()
+    with door.admit([5], IN_TIME_S), door.admit([7], IN_TIME_S):
+        assert door.cost == 12
 
 
 def test_the_first_is_let_in_whatever_is_believed_of_the_pace() -> None:

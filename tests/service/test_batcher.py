@@ -1,12 +1,17 @@
 """How batches form. Runs are held at a gate, so that each test decides what happens during one."""
 
 import asyncio
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
 
 import pytest
 
-from service.engine.layouts import Layout
+from service.batcher import Batcher
+from service.engine.layouts import Cores, Layout
 from service.errors import Overloaded, Unavailable
-from tests.service.batching import batching, queue
+from tests.service.batching import LIMITS, Words, batching, queue
 from tests.service.fakes import Runs, until
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +90,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
         tasks = await queue(batcher, "a")
         await runs.begun()
         tasks += await queue(batcher, "b", "c")
-        with pytest.raises(Overloaded):
+        with pytest.raises(Overloaded, match="^the queue is full: 2 wait$"):
             await batcher.submit("k", "d")
         runs.open()
         await asyncio.gather(*tasks)
@@ -99,7 +104,7 @@ async def test_stopping_runs_what_waits_and_takes_no_more() -> None:
         tasks += await queue(batcher, "b")
         stopping = asyncio.create_task(batcher.stop(grace_s=30))
         await asyncio.sleep(0)
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(Unavailable, match="^the server is shutting down$") as caught:
             await batcher.submit("k", "c")
         assert caught.value.reason == "draining"
         runs.open()
@@ -204,3 +209,72 @@ async def test_a_newcomer_waits_for_what_is_before_it_in_its_lane_and_for_what_r
         assert batcher.wait_s("bulk") == pytest.approx(4 * item_s)
         runs.open()
         await asyncio.gather(*tasks)
+
+
+async def test_seconds_in_the_queue_and_of_the_run_are_those_that_passed() -> None:
+    runs, began = Runs(hold=True), perf_counter()
+    async with batching(runs, max_batch=1) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b")
+        first_s = perf_counter() - began
+        runs.open()
+        first, second = await asyncio.gather(*tasks)
+    passed_s = perf_counter() - began
+    assert 0 <= first.queue_s <= first_s
+    assert 0 < second.queue_s <= passed_s
+    assert 0 < first.run_s <= passed_s
+
+
+async def test_the_pace_is_of_the_key_and_of_all_runs_that_go_on_at_once() -> None:
+    async with batching(Runs(), Layout(4, 1)) as batcher:
+        answer = await batcher.submit("k", "a")
+        assert batcher.pace.run_s("k") == answer.run_s
+        assert batcher.pace.item_s("k") == pytest.approx(answer.run_s / 4)
+        assert batcher.pace.run_s("other") == 0
+
+
+async def test_a_wait_is_as_long_as_the_keys_that_wait() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs) as batcher:
+        batcher.pace.note("k", 1.0, 1)
+        batcher.pace.note("slow", 100.0, 1)
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        tasks += await queue(batcher, "b", key="slow")
+        assert batcher.wait_s("interactive") == 101
+        runs.open()
+        await asyncio.gather(*tasks)
+
+
+async def test_runs_are_in_the_threads_that_were_given() -> None:
+    names = []
+
+    class Named(Runs):
+        def answer(self, items: Sequence[str]) -> Sequence[str]:
+            names.append(threading.current_thread().name)
+            return super().answer(items)
+
+    with ThreadPoolExecutor(1, "mine") as threads:
+        batcher: Words = Batcher(Named(), LIMITS, Cores([Layout()]), threads)
+        await batcher.submit("k", "a")
+        await batcher.stop(grace_s=30)
+    assert names == ["mine_0"]
+
+
+async def test_those_that_run_are_company_for_those_that_wait() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, Layout(2, 2), Layout(4, 1)) as batcher:
+        tasks = await queue(batcher, "a", "b")
+        await runs.begun()
+        await runs.begun()
+        tasks += await queue(batcher, "c")
+        runs.let_go()
+        await runs.begun()
+        assert runs.widths == [2, 2, 2]
+        tasks += await queue(batcher, "d")
+        runs.let_go()
+        await until(lambda: len(runs.widths) == 4)
+        runs.open()
+        await asyncio.gather(*tasks)
+    assert runs.widths[:2] == [2, 2]

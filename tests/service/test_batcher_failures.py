@@ -1,12 +1,15 @@
 """The promise that everybody is answered: cancelled, late, failed, stalled, stopped."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.engine.layouts import Layout
+from service.batcher import Batcher
+from service.engine.layouts import Cores, Layout
 from service.errors import DeadlineExceeded, InferenceFailed, Unavailable
-from tests.service.batching import batching, queue
+from service.pace import Pace
+from tests.service.batching import LIMITS, Words, batching, queue
 from tests.service.fakes import Failing, Miscounting, Runs, until
 
 pytestmark = pytest.mark.anyio
@@ -82,7 +85,9 @@ async def test_a_deadline_passes_also_for_an_item_that_runs() -> None:
     runs = Runs(hold=True)
     async with batching(runs) as batcher:
         soon = asyncio.get_running_loop().time() + 0.01
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(
+            DeadlineExceeded, match="^the deadline passed before the answer was there$"
+        ):
             await batcher.submit("k", "slow", soon)
         runs.open()
         assert (await batcher.submit("k", "next")).result == "NEXT"
@@ -115,7 +120,7 @@ async def test_whatever_a_run_raises_only_the_guilty_item_fails(error: BaseExcep
         good, bad, also_good = await queue(batcher, "b", "bad", "c")
         runs.open()
         assert [(await task).result for task in (*blocker, good, also_good)] == ["A", "B", "C"]
-        with pytest.raises(InferenceFailed):
+        with pytest.raises(InferenceFailed, match="^the model failed on this input$"):
             await bad
         assert (await batcher.submit("k", "d")).result == "D"
     singles = [items for _, items in runs.batches[2:5]]
@@ -166,8 +171,9 @@ async def test_when_the_loop_dies_everyone_is_answered_and_health_tells() -> Non
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         assert [type(answer) for answer in answers] == [Unavailable, Unavailable]
         assert batcher.fault == "the batch loop has ended"
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="^the server has stopped answering$") as caught:
             await batcher.submit("k", "c")
+        assert caught.value.reason == "ended"
 
 
 async def test_a_run_that_takes_too_long_is_a_fault_until_it_ends() -> None:
@@ -193,10 +199,26 @@ async def test_what_would_be_late_makes_room_for_what_would_not() -> None:
         await until(lambda: batcher.waiting == 1)
         tasks += await queue(batcher, "b")
         runs.open()
-        with pytest.raises(DeadlineExceeded, match="would not be there in time"):
+        with pytest.raises(DeadlineExceeded, match="^the answer would not be there in time$"):
             await late
         await asyncio.gather(*tasks)
     assert [items for _, items in runs.batches] == [["a"], ["b"]]
+
+
+async def test_all_that_would_be_late_is_dropped_wherever_it_waits() -> None:
+    runs = Runs(hold=True)
+    async with batching(runs, max_batch=1) as batcher:
+        tasks = await queue(batcher, "a")
+        await runs.begun()
+        batcher.pace.note("k", run_s=60, items=1)
+        tasks += await queue(batcher, "b")
+        soon = asyncio.get_running_loop().time() + 30
+        late = [batcher.submit("k", item, soon) for item in ("l", "m")]
+        answers = await asyncio.gather(*late, return_exceptions=True)
+        assert batcher.waiting == 1
+        runs.open()
+        await asyncio.gather(*tasks)
+    assert [type(answer) for answer in answers] == [DeadlineExceeded, DeadlineExceeded]
 
 
 async def test_what_would_be_late_runs_where_nothing_else_waits() -> None:
@@ -244,3 +266,78 @@ async def test_stopping_answers_those_of_every_run_that_hangs() -> None:
         answers = await asyncio.gather(*tasks, return_exceptions=True)
         runs.open()
     assert [type(answer) for answer in answers] == [Unavailable] * 3
+
+
+async def test_failures_are_logged_with_what_was_raised(caplog: pytest.LogCaptureFixture) -> None:
+    no = ValueError("no")
+    runs = Failing(no, hold=True)
+    async with batching(runs) as batcher:
+        blocker = await queue(batcher, "a")
+        await runs.begun()
+        tasks = await queue(batcher, "b", "bad")
+        runs.open()
+        await asyncio.gather(*blocker, *tasks, return_exceptions=True)
+        with pytest.raises(InferenceFailed):
+            await batcher.submit("k", "bad")
+    said = [(each.getMessage(), each.exc_info and each.exc_info[1]) for each in caplog.records]
+    alone = ("an item failed, alone in its batch", no)
+    assert said == [("a batch of 2 failed: its items run again, one by one", None), alone, alone]
+
+
+async def test_a_wrong_number_of_results_is_logged_with_both_numbers(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with batching(Miscounting()) as batcher:
+        with pytest.raises(InferenceFailed):
+            await batcher.submit("k", "a")
+    assert "run_batch: expected 1 results, got 0" in caplog.text
+
+
+class BrokenCores(Cores):
+    """Breaks the loop, as a fault of ours would."""
+
+    def claim(self, company: int) -> Layout | None:
+        raise ZeroDivisionError(company)
+
+
+async def test_a_loop_that_breaks_says_why_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        batcher: Words = Batcher(Runs(), LIMITS, BrokenCores([Layout()]), threads)
+        with pytest.raises(Unavailable, match="^the server has stopped answering$"):
+            await batcher.submit("k", "a")
+        await batcher.stop(grace_s=0)
+    (record,) = caplog.records
+    assert (record.levelname, record.getMessage()) == ("CRITICAL", "the batch loop ended")
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError
+
+
+async def test_a_loop_that_is_stopped_leaves_no_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with batching(Runs()) as batcher:
+        await batcher.submit("k", "a")
+    async with batching(Runs(hold=True)) as batcher:
+        (task,) = await queue(batcher, "a")
+        await batcher.stop(grace_s=0)
+        await asyncio.gather(task, return_exceptions=True)
+    assert caplog.records == []
+
+
+class BrokenPace(Pace[str]):
+    """Breaks whoever tells it of a run, as a fault of ours would."""
+
+    def note(self, key: str, run_s: float, items: int) -> None:
+        raise ZeroDivisionError(key)
+
+
+async def test_a_run_that_ends_in_a_fault_of_ours_answers_its_items_and_says_why(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with batching(Runs()) as batcher:
+        batcher.pace = BrokenPace()
+        with pytest.raises(Unavailable):
+            await batcher.submit("k", "a")
+    (record,) = caplog.records
+    assert record.levelname == "CRITICAL"
+    assert record.getMessage() == "a run ended in a way that is a fault of ours"
+    assert record.exc_info is not None
+    assert record.exc_info[0] is ZeroDivisionError

@@ -18,8 +18,10 @@ def test_a_run_is_shared_by_the_items_that_go_on_at_once() -> None:
 def test_a_new_run_counts_a_part() -> None:
     pace = Pace[str]()
     pace.note("k", 1.0, 1)
-    pace.note("k", 2.0, 1)
-    assert pace.run_s("k") == pytest.approx(1 + WEIGHT)
+    pace.note("l", 9.0, 1)
+    pace.note("k", 3.0, 1)
+    assert pace.run_s("k") == pace.item_s("k") == pytest.approx(1 + WEIGHT * 2)
+    assert pace.run_s("l") == pace.item_s("l") == 9
 
 
 def test_an_unknown_key_adds_the_mean_of_the_others_and_is_never_too_late() -> None:

@@ -10,6 +10,7 @@ WIDE, HALF, NARROW = Layout(1, 4), Layout(2, 2), Layout(4, 1)
     [
         (1, 0, [(1, 1)]),
         (2, 0, [(1, 2), (2, 1)]),
+        (5, 0, [(1, 5), (2, 2), (4, 1), (5, 1)]),
         (6, 0, [(1, 6), (2, 3), (4, 1), (6, 1)]),
         (16, 0, [(1, 16), (2, 8), (4, 4), (8, 2), (16, 1)]),
         (16, 1, [(1, 16)]),
@@ -59,4 +60,4 @@ def test_as_many_runs_go_on_as_the_narrowest_layout_has(company: int) -> None:
 
 def test_the_second_in_a_row_that_finds_somebody_has_come_into_company() -> None:
     cores = Cores([WIDE])
-    assert [cores.company(inside) for inside in (1, 3, 2, 5, 1, 4)] == [1, 1, 2, 2, 1, 1]
+    assert [cores.company(inside) for inside in (2, 3, 2, 5, 1, 4)] == [1, 2, 2, 2, 1, 1]
