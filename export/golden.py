@@ -17,6 +17,7 @@ from PIL import Image
 from export.graph import feed
 from export.manifest import Precision
 from export.precision.ranges import quiet_session
+from model.config.class_names import is_name
 from model.config.resize import ResizeRule
 from model.data.pictures import read_image
 from model.data.transforms import frame_image, scale_boxes
@@ -74,6 +75,10 @@ def golden_photographs(paths: Sequence[Path]) -> list[Photograph]:
 
 
 def _photograph(path: Path) -> Photograph:
+    if not is_name(path.name):
+        raise GoldenError(
+            f"--golden: expected a file name of printable characters, got {path.name!a}"
+        )
     image = read_image(path)
     with Image.open(path) as opened:
         if opened.format != "JPEG":

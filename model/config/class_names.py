@@ -1,4 +1,4 @@
-"""What a class may be called, and its number in a data set.
+"""What a class (or a model) may be called, and a class's number in a data set.
 
 A name is what a server can show, log and take in a query, and nothing that only looks like it.
 
@@ -31,5 +31,5 @@ def fault_of_ids(ids: Sequence[object], classes: int) -> str | None:
 
 
 def is_name(name: str) -> bool:
-    """Whether a class may have this name: no control character, no byte order mark, no white space but inside."""
+    """Whether this can be a name: no control character, no byte order mark, no white space but inside."""
     return bool(name) and name.isprintable() and name == name.strip()

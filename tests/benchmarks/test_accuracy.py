@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.accuracy import main, served_metrics
+from benchmarks.openvino_engine import OpenVinoEngine
 from model.data.coco import CocoDataset
 from model.evaluation.evaluation import evaluate
 from model.evaluation.feeding import Loading
@@ -59,6 +60,12 @@ def test_what_is_served_scores_as_the_checkpoint_does_in_torch(
     assert 0.2 < expected.AP < 0.95
     assert served.summary() == pytest.approx(expected.summary(), abs=2e-3, nan_ok=True)
     assert served.boxes_per_class == expected.boxes_per_class
+
+
+def test_another_runtime_scores_as_the_engine_does(artifact: Path, dataset: CocoDataset) -> None:
+    engine = served_metrics(Engine(artifact, "cpu", 1), dataset, batch_size=2).metrics.summary()
+    other = served_metrics(OpenVinoEngine(artifact, 1), dataset, batch_size=2).metrics.summary()
+    assert other == pytest.approx(engine, abs=2e-3, nan_ok=True)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])

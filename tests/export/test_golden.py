@@ -104,3 +104,8 @@ def test_two_photographs_of_one_name_are_refused(tmp_path: Path) -> None:
     paths = [jpeg(tmp_path / "a.jpg"), jpeg(tmp_path / "other" / "a.jpg")]
     with pytest.raises(GoldenError, match="file names differ"):
         golden_photographs(paths)
+
+
+def test_a_file_name_that_no_server_takes_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(GoldenError, match="file name of printable characters"):
+        golden_photographs([jpeg(tmp_path / "a.jpg").rename(tmp_path / "a\n.jpg")])

@@ -120,3 +120,13 @@ def test_int8_has_nothing_to_store_in_float16(
     arguments = [str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]
     assert main([*arguments, "--precision", "int8", "--store", "float16"]) == 2
     assert "--store float16 is for float32 and float16" in refusal(capsys)
+
+
+@pytest.mark.parametrize("option", [["--name", " model"], ["--version", "1\n2"]])
+def test_a_name_that_no_server_takes_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    save_checkpoint(tmp_path / "model.pt", small_detector())
+    arguments = [str(tmp_path / "model.pt"), "--out", str(tmp_path / "model.onnx")]
+    assert main([*arguments, *option]) == 2
+    assert f"{option[0]}: expected printable characters" in refusal(capsys)
