@@ -21,7 +21,7 @@ SHARES: dict[Kind, int] = {
     "hang-up": 10,
     "slow": 5,
 }
-LARGE_SIDE = 3000
+LARGE_SHORT_SIDE = 3000
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Mix:
     def __init__(self, photographs: Sequence[bytes], timeout_s: float, seed: int) -> None:
         self._draws = random.Random(seed)
         self._photographs = photographs
-        self._large = [_enlarged(each) for each in photographs[:3]]
+        self._large = [enlarged(each, LARGE_SHORT_SIDE) for each in photographs[:3]]
         self._timeout_s = timeout_s
 
     def draw(self) -> Sent:
@@ -74,9 +74,10 @@ def detect_request(body: bytes, timeout_s: float, priority: str) -> bytes:
     return head.encode() + body
 
 
-def _enlarged(jpeg: bytes) -> bytes:
+def enlarged(jpeg: bytes, short_side: int) -> bytes:
+    """The photograph with that shorter side, as a JPEG."""
     image, file = Image.open(io.BytesIO(jpeg)), io.BytesIO()
-    scale = LARGE_SIDE / min(image.size)
+    scale = short_side / min(image.size)
     size = (round(image.width * scale), round(image.height * scale))
     image.resize(size, Image.Resampling.BILINEAR).save(file, "JPEG", quality=85)
     return file.getvalue()
