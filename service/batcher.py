@@ -24,7 +24,6 @@ from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import chain
 from math import inf
 from time import perf_counter
 from typing import Generic, TypeVar
@@ -128,12 +127,6 @@ class Batcher(Generic[Key, Item, Result]):
         if longest_s > self._limits.stall_s:
             return f"a batch has been running for {longest_s:.0f} s"
         return None
-
-    def wait_s(self, lane: Lane) -> float:
-        """Seconds until an item that came now would have its turn, as far as the pace is known."""
-        running = chain.from_iterable(run.batch for run in self._running.values())
-        ahead = chain(self._waiting.before(lane), running)
-        return sum(self.pace.item_s(entry.key) for entry in ahead)
 
     async def submit(
         self, key: Key, item: Item, deadline: float = inf, lane: Lane = "interactive"

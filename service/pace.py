@@ -12,7 +12,7 @@ WEIGHT = 0.2
 
 
 class Pace(Generic[Key]):
-    """Seconds of a run, and seconds that an item adds to those behind it, by key."""
+    """Seconds of a run by key, and what an item adds for those behind it."""
 
     def __init__(self) -> None:
         self._run_s: dict[Key, float] = {}
@@ -27,13 +27,9 @@ class Pace(Generic[Key]):
         """Seconds that a run takes; 0 while nothing is known of `key`."""
         return self._run_s.get(key, 0.0)
 
-    def item_s(self, key: Key) -> float:
-        """Seconds until the next item, once this one's turn has come; of an unknown key the mean of all."""
-        return self._item_s.get(key, self.mean_item_s)
-
     @property
     def mean_item_s(self) -> float:
-        """Of all keys; 0 while nothing is known."""
+        """Seconds that an item adds for those behind it, the mean of all keys; 0 while nothing is known."""
         return sum(self._item_s.values()) / max(1, len(self._item_s))
 
 

@@ -72,10 +72,6 @@ class Waiting(Generic[Key, Item, Answer]):
         arrived = [entry.arrived for lane in self._lanes.values() for entry in islice(lane, 1)]
         return perf_counter() - min(arrived) if arrived else 0.0
 
-    def before(self, lane: Lane) -> Iterator[Entry[Key, Item, Answer]]:
-        """Those that a newcomer to `lane` would wait for."""
-        return iter(self) if lane == "bulk" else iter(self._lanes[lane])
-
     def add(self, entry: Entry[Key, Item, Answer], lane: Lane) -> None:
         """Puts it at the end of its lane."""
         self._lanes[lane][entry] = None

@@ -195,22 +195,6 @@ async def test_bulk_runs_when_nothing_interactive_waits_and_holds_it_up_for_one_
     assert ran == [["bulk 1"], ["a", "b"], ["c"], ["bulk 2", "bulk 3"]]
 
 
-async def test_a_newcomer_waits_for_what_is_before_it_in_its_lane_and_for_what_runs() -> None:
-    runs = Runs()
-    async with batching(runs, max_batch=1) as batcher:
-        await batcher.submit("k", "a")
-        item_s = batcher.pace.item_s("k")
-        runs.hold = True
-        tasks = await queue(batcher, "b")
-        await runs.begun()
-        tasks += await queue(batcher, "c")
-        tasks += await queue(batcher, "d", "e", lane="bulk")
-        assert batcher.wait_s("interactive") == pytest.approx(2 * item_s)
-        assert batcher.wait_s("bulk") == pytest.approx(4 * item_s)
-        runs.open()
-        await asyncio.gather(*tasks)
-
-
 async def test_seconds_in_the_queue_and_of_the_run_are_those_that_passed() -> None:
     runs, began = Runs(hold=True), perf_counter()
     async with batching(runs, max_batch=1) as batcher:
@@ -230,21 +214,8 @@ async def test_the_pace_is_of_the_key_and_of_all_runs_that_go_on_at_once() -> No
     async with batching(Runs(), Layout(4, 1)) as batcher:
         answer = await batcher.submit("k", "a")
         assert batcher.pace.run_s("k") == answer.run_s
-        assert batcher.pace.item_s("k") == pytest.approx(answer.run_s / 4)
+        assert batcher.pace.mean_item_s == pytest.approx(answer.run_s / 4)
         assert batcher.pace.run_s("other") == 0
-
-
-async def test_a_wait_is_as_long_as_the_keys_that_wait() -> None:
-    runs = Runs(hold=True)
-    async with batching(runs) as batcher:
-        batcher.pace.note("k", 1.0, 1)
-        batcher.pace.note("slow", 100.0, 1)
-        tasks = await queue(batcher, "a")
-        await runs.begun()
-        tasks += await queue(batcher, "b", key="slow")
-        assert batcher.wait_s("interactive") == 101
-        runs.open()
-        await asyncio.gather(*tasks)
 
 
 async def test_runs_are_in_the_threads_that_were_given() -> None:
@@ -268,13 +239,10 @@ async def test_those_that_run_are_company_for_those_that_wait() -> None:
         tasks = await queue(batcher, "a", "b")
         await runs.begun()
         await runs.begun()
-        tasks += await queue(batcher, "c")
+        tasks += await queue(batcher, "c", "d")
         runs.let_go()
         await runs.begun()
-        assert runs.widths == [2, 2, 2]
-        tasks += await queue(batcher, "d")
-        runs.let_go()
-        await until(lambda: len(runs.widths) == 4)
+        await runs.begun()
+        assert runs.widths == [2, 2, 4, 4]
         runs.open()
         await asyncio.gather(*tasks)
-    assert runs.widths[:2] == [2, 2]
