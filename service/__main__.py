@@ -5,14 +5,16 @@ used (with one line that says which), 1 when the model fails to warm up or hangs
 """
 
 import argparse
+import asyncio
 import logging
 import math
 import os
 import signal
 import socket
 import sys
+from functools import partial
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, cast
 
 import uvicorn
 from fastapi import FastAPI
@@ -20,8 +22,10 @@ from fastapi import FastAPI
 from service.app import create_app
 from service.detector import Detector
 from service.errors import InvalidSettings, ServiceError
+from service.http.connections import ConnectionLimits, Connections
+from service.http.transport import HttpConnection
 from service.logs import configure_logs
-from service.settings import Settings, describe_settings, load_settings
+from service.settings import Settings, backlog, describe_settings, descriptors, load_settings
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +33,22 @@ log = logging.getLogger(__name__)
 class Server(uvicorn.Server):
     """uvicorn's server, which also drains on a signal and stops when the model does not warm up."""
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+    def __init__(self, config: uvicorn.Config, app: FastAPI, connections: Connections) -> None:
         super().__init__(config)
         self._app = app
+        self._connections = connections
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Opens the listening socket and says where it is."""
         await super().startup(sockets)
+        self._watching = asyncio.create_task(self._connections.watch(), name="connections")
         if sockets:
             announce(self._app, *sockets[0].getsockname()[:2])
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finishes what is inside; connections are watched until then."""
+        await super().shutdown(sockets)
+        self._watching.cancel()
 
     async def on_tick(self, counter: int) -> bool:
         """Whether to stop; asked by uvicorn ten times a second."""
@@ -100,16 +111,23 @@ def serve(settings: Settings) -> None:
     configure_logs(settings.log_level)
     listener = bind(settings.host, settings.port)
     app = create_app(settings)
+    connections = Connections(connection_limits(settings), app.state.metrics)
     config = uvicorn.Config(
         app,
+        http=cast("type[HttpConnection]", partial(HttpConnection, connections=connections)),
         lifespan="on",
         ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
+        backlog=backlog(descriptors()),
+        forwarded_allow_ips=settings.forwarded_allow_ips,
+        # The connections do that themselves.
+        timeout_keep_alive=math.ceil(2 * settings.keep_alive_s),
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
+        workers=1,
     )
-    server = Server(config, app)
+    server = Server(config, app, connections)
     try:
         server.run(sockets=[listener])
     finally:
@@ -119,6 +137,17 @@ def serve(settings: Settings) -> None:
             os._exit(1 if server.has_warmed_up else 0)
     if server.warm_up_failure is not None:
         _leave(1, f"{settings.model}: the model failed to warm up: {server.warm_up_failure}")
+
+
+def connection_limits(settings: Settings) -> ConnectionLimits:
+    """What the settings say of connections."""
+    return ConnectionLimits(
+        max_connections=settings.max_connections,
+        max_header_bytes=settings.max_header_bytes,
+        header_s=settings.header_timeout_s,
+        keep_alive_s=settings.keep_alive_s,
+        linger_s=settings.linger_s,
+    )
 
 
 def bind(host: str, port: int) -> socket.socket:

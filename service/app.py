@@ -8,7 +8,6 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
@@ -17,8 +16,10 @@ from service.engine.engine import Engine, EngineOptions
 from service.engine.providers import GpuOptions
 from service.errors import ServiceError
 from service.http.access import AccessLog
+from service.http.doorway import Doorway
 from service.http.handlers import on_http_exception, on_service_error, on_validation_error
 from service.http.openapi import DESCRIPTION
+from service.http.pages import FILES, FILES_PATH, pages
 from service.http.receiving import BodyLimits
 from service.http.routes import router
 from service.metrics import Metrics
@@ -49,19 +50,7 @@ def create_app(settings: Settings) -> FastAPI:
         manifest.name, manifest.version, manifest.precision, engine.provider
     ).set(1)
     metrics.start_at_zero(manifest.classes, [level.name for level in manifest.levels])
-    # Its pages fetch nothing from other hosts.
-    app = FastAPIOffline(
-        title="fpn-serve",
-        version=version("fpn-serve"),
-        description=DESCRIPTION,
-        lifespan=lifespan,
-        middleware=[Middleware(AccessLog, metrics=metrics)],
-        exception_handlers={
-            ServiceError: on_service_error,
-            RequestValidationError: on_validation_error,
-            HTTPException: on_http_exception,
-        },
-    )
+    app = _application(settings, metrics)
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.engine = engine
@@ -72,7 +61,40 @@ def create_app(settings: Settings) -> FastAPI:
         settings.min_upload_bytes_per_s,
         settings.upload_pause_s,
     )
+    return app
+
+
+def _application(settings: Settings, metrics: Metrics) -> FastAPI:
+    """Routes, pages and what is around them, without anything behind them yet."""
+    app = FastAPI(
+        title="fpn-serve",
+        version=version("fpn-serve"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        middleware=[
+            Middleware(AccessLog, metrics=metrics),
+            Middleware(
+                Doorway,
+                root_path=settings.root_path,
+                metrics=metrics,
+                full_status=settings.full_status,
+            ),
+        ],
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        # Relative to the document, wherever a proxy has put it.
+        servers=[{"url": "."}],
+        root_path_in_servers=False,
+        exception_handlers={
+            ServiceError: on_service_error,
+            RequestValidationError: on_validation_error,
+            HTTPException: on_http_exception,
+        },
+    )
     app.include_router(router)
+    app.include_router(pages)
+    app.mount(FILES_PATH, FILES)
     return app
 
 

@@ -6,17 +6,31 @@ with FPN_ but is not known (a typing error), stop the start with one line.
 
 import difflib
 import os
+import resource
+import sys
 from collections.abc import Iterable
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.errors import InvalidSettings
 
 PREFIX = "FPN_"
+# Variables of other servers that would be read by what is below this one, or that somebody expects to be.
+OF_OTHERS = {
+    "WEB_CONCURRENCY": "expected none, since one process serves one device; scale by replicas",
+    "FORWARDED_ALLOW_IPS": "expected none; set FPN_FORWARDED_ALLOW_IPS",
+}
+# Descriptors for what is no connection: the model, logs, threads and their queues.
+OWN_DESCRIPTORS = 64
+# Connections past the most, for those who ask for the server's health.
+HEALTH_PLACES = 8
+# More than as many connections are no help to one device.
+ENOUGH_CONNECTIONS = 2048
 
 
 class Settings(BaseSettings):
@@ -79,6 +93,41 @@ class Settings(BaseSettings):
         503, description="the status that refuses a request because the server is full, 503 or 429"
     )
     max_body_bytes: int = Field(32 * 2**20, description="bytes of one request, 1 or more", ge=1)
+    max_connections: int = Field(
+        default_factory=lambda: possible_connections(descriptors()),
+        description="connections at once, 1 to what the process's descriptors leave (ulimit -n)",
+        ge=1,
+    )
+    max_header_bytes: int = Field(
+        65536,
+        description="bytes of a request's line and headers, 1024 to 1048576",
+        ge=1024,
+        le=2**20,
+    )
+    header_timeout_s: float = Field(
+        10.0, description="seconds for the headers of a request, above 0, at most 600", gt=0, le=600
+    )
+    keep_alive_s: float = Field(
+        75.0,
+        description="seconds between two requests of a connection, above 0, at most 3600",
+        gt=0,
+        le=3600,
+    )
+    linger_s: float = Field(
+        10.0,
+        description="seconds to take an answer, or to send on after a refusal, above 0, at most 600",
+        gt=0,
+        le=600,
+    )
+    root_path: str = Field(
+        "",
+        description="the prefix of all paths behind a proxy, like /detector",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+    )
+    forwarded_allow_ips: str = Field(
+        "127.0.0.1,::1",
+        description="addresses and networks of proxies whose X-Forwarded-For and -Proto count, or *",
+    )
     min_upload_bytes_per_s: int = Field(
         4096, description="bytes per second that a body must come with, 0 or more (0 = any)", ge=0
     )
@@ -122,6 +171,24 @@ class Settings(BaseSettings):
         "info", description="debug, info, warning or error"
     )
 
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _proxies_are_addresses(cls, proxies: str) -> str:
+        if proxies != "*":
+            for proxy in filter(None, proxies.split(",")):
+                ip_network(proxy.strip())
+        return proxies
+
+    @model_validator(mode="after")
+    def _connections_have_descriptors(self) -> Self:
+        possible = possible_connections(descriptors())
+        if self.max_connections > possible:
+            raise ValueError(
+                f"FPN_MAX_CONNECTIONS: expected at most {possible}, since the process may open"
+                f" {descriptors()} files (ulimit -n); got {self.max_connections}"
+            )
+        return self
+
     @model_validator(mode="after")
     def _a_request_fits_in_the_queue(self) -> Self:
         if self.max_images > self.queue_images:
@@ -132,6 +199,23 @@ class Settings(BaseSettings):
         return self
 
 
+def descriptors() -> int:
+    """How many files and connections this process may have open."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft
+
+
+def backlog(most: int) -> int:
+    """How many connections may wait to be accepted, of `most` descriptors: they may all come at once."""
+    return min(2048, max(16, most // 4))
+
+
+def possible_connections(most: int) -> int:
+    """How many connections `most` descriptors leave, up to what is enough; 0 for none."""
+    left = most - OWN_DESCRIPTORS - HEALTH_PLACES - backlog(most)
+    return max(0, min(ENOUGH_CONNECTIONS, left))
+
+
 def load_settings() -> Settings:
     """The settings from the environment of this process.
 
@@ -139,6 +223,9 @@ def load_settings() -> Settings:
         InvalidSettings: a variable is unknown or has a value that cannot be used.
     """
     refuse_unknown(os.environ)
+    for name, expected in OF_OTHERS.items():
+        if os.environ.get(name):
+            raise InvalidSettings(f"{name}: {expected}; got {os.environ[name]!r}")
     try:
         return Settings()
     except ValidationError as error:
@@ -149,7 +236,7 @@ def describe_settings() -> str:
     """A line for every variable: its name, what it must be, and its default."""
     fields = Settings.model_fields.items()
     return "\n".join(
-        f"  {PREFIX + name.upper():22} {field.description}"
+        f"  {PREFIX + name.upper():26} {field.description}"
         f" [{field.get_default(call_default_factory=True)}]"
         for name, field in fields
     )

@@ -4,6 +4,7 @@ An exception that nothing else expected is logged here with its traceback and an
 detail.
 """
 
+import asyncio
 import logging
 import re
 from time import perf_counter
@@ -12,18 +13,18 @@ from uuid import uuid4
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.http.problems import problem_from
+from service.errors import Unavailable
+from service.http.doorway import HEALTH
+from service.http.problems import ProblemDetails, problem_from, shortened
 from service.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
 ACCEPTED_ID = re.compile(r"[\w.:@/+=-]{1,128}", re.ASCII)
-# Asked every few seconds: logged at debug level.
-QUIET = {"/livez", "/readyz", "/metrics"}
 # The label of every path that is not ours, so that labels stay few.
 UNMATCHED = "unmatched"
-# The client was gone, or the drain was cut short, before anything was sent.
+# The client was gone before anything was sent.
 NO_REPLY = 499
 
 
@@ -39,6 +40,9 @@ class AccessLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        # What is inside changes it, and the server goes by its own.
+        scope = dict(scope)
         began = perf_counter()
         state = scope.setdefault("state", {})
         state["began"] = began
@@ -52,31 +56,39 @@ class AccessLog:
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
             await send(message)
 
+        async def send_problem(problem: ProblemDetails) -> None:
+            problem.request_id = request_id
+            await problem.to_response()(scope, receive, send_with_id)
+
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            # The drain was cut short. Nobody waits for this task but the server, which would answer in its own words.
+            if code != NO_REPLY:
+                raise
+            await send_problem(problem_from(Unavailable("the server is shutting down")))
         except Exception as error:
             log.exception("unexpected error", extra={"fields": {"request_id": request_id}})
             # Too late for another answer: the server closes the connection.
             if code != NO_REPLY:
                 raise
-            problem = problem_from(error)
-            problem.request_id = request_id
-            await problem.to_response()(scope, receive, send_with_id)
+            await send_problem(problem_from(error))
         finally:
-            self._record(scope, code, perf_counter() - began)
+            self._record(scope, method, code, perf_counter() - began)
 
-    def _record(self, scope: Scope, code: int, seconds: float) -> None:
+    def _record(self, scope: Scope, method: str, code: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)
         self._metrics.observe_request(route, code, seconds)
         fields = {
             "request_id": scope["state"]["request_id"],
-            "method": scope["method"],
-            "path": scope["path"],
+            "method": method,
+            "path": shortened(scope["path"]),
             "code": code,
             "total_s": round(seconds, 6),
+            "client": (scope.get("client") or ("",))[0],
             **scope["state"].get("log_fields", {}),
         }
-        level = logging.DEBUG if route in QUIET else logging.INFO
+        level = logging.DEBUG if route in HEALTH else logging.INFO
         log.log(level, "request", extra={"fields": fields})
 
 

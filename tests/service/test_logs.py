@@ -20,12 +20,22 @@ def test_a_line_has_time_level_logger_event_and_fields() -> None:
     assert rest == "level=info logger=service.x event=request code=200 total_s=0.5 path=/detect"
 
 
-@pytest.mark.parametrize("hostile", ["a\nlevel=error", 'a "b"', "a=b", "", "\x1b[31m", "a b"])
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        *("a\nlevel=error", 'a "b"', "a=b", "", "\x1b[31m", "a b"),
+        # Ends of lines for other readers, a turn of the direction of writing, what is no text.
+        *("\u2028", "\u2029", "\x85", "\x7f", "\u202e", "\u200b", "\ud800", "\U000e0001"),
+    ],
+)
 def test_what_comes_from_outside_stays_one_quoted_value(hostile: str) -> None:
     text = line("request", fields={"path": hostile})
-    assert "\n" not in text
-    assert "\x1b" not in text
+    assert text.isprintable()
     assert ' path="' in text
+
+
+def test_letters_of_any_language_stay_readable() -> None:
+    assert line("request", fields={"path": "/größe/日本"}).endswith("path=/größe/日本")
 
 
 def test_a_traceback_stays_on_the_line() -> None:

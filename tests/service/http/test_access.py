@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.http.access import AccessLog
 from service.metrics import Metrics
@@ -103,3 +103,26 @@ async def test_each_request_makes_one_line(caplog: pytest.LogCaptureFixture) -> 
     fields = vars(record)["fields"]
     assert (fields["method"], fields["path"], fields["code"]) == ("GET", "/well/1", 200)
     assert fields["total_s"] >= 0
+
+
+async def test_a_request_whose_drain_is_cut_short_is_told_so_as_a_problem() -> None:
+    inside = asyncio.Event()
+    sent: list[Message] = []
+
+    async def endless(scope: Scope, receive: Receive, send: Send) -> None:
+        inside.set()
+        await asyncio.Event().wait()
+
+    async def nothing() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+    task = asyncio.create_task(AccessLog(endless, Metrics())(scope, nothing, send))
+    await inside.wait()
+    task.cancel()
+    await task
+    assert [message.get("status") for message in sent] == [503, None]
+    assert json.loads(sent[1]["body"])["type"] == "/problems/unavailable"
