@@ -254,3 +254,23 @@ async def test_a_region_outside_its_image_fails_with_it_alone(client: httpx.Asyn
         in bad["error"]["detail"]
     )
     assert good["detections"]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/detect?" + "&".join(f"x{number}=1" for number in range(5000)), "image/png"),
+        ("/detect?classes=" + "%01" * 10_000, "image/png"),
+        ("/detect?" + "%01" * 10_000 + "=1", "image/png"),
+        ("/detect", "é" * 30_000),
+        ("/" + "%02" * 10_000, "image/png"),
+    ],
+)
+async def test_a_refusal_repeats_little_of_what_was_sent(
+    client: httpx.AsyncClient, path: str, kind: str
+) -> None:
+    headers = [(b"content-type", kind.encode("latin-1"))]
+    answer = await client.post(path, content=png(8, 9), headers=headers)
+    assert 404 <= answer.status_code <= 422
+    assert len(answer.content) < 65536
+    assert len(problem_of(answer).get("errors", [])) <= 10
