@@ -8,7 +8,6 @@
 Refusing costs nothing. Who is refused is told when to come again: when there will be room, at the present pace.
 """
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,9 +62,9 @@ class Admission:
         """The images inside."""
         return sum(self.images.values())
 
-    def look(self) -> None:
-        """Raises Overloaded when not one image more would fit: before a body is read in vain."""
-        self._refuse([0], math.inf, "interactive")
+    def look(self, left_s: float, lane: Lane = "interactive") -> None:
+        """Raises Overloaded when not one image more would fit, or be in time: before a body is read in vain."""
+        self._refuse([0], left_s, lane)
 
     @contextmanager
     def receive(self) -> Iterator["Receipt"]:

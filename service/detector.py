@@ -101,12 +101,15 @@ class Detector:
         await self.inference.stop()
         await self._decoding.stop()
 
-    def look(self) -> None:
-        """Raises Unavailable when not ready, Overloaded when full: before a body is read in vain."""
+    def look(self, deadline: float, lane: Lane = "interactive") -> None:
+        """Raises Unavailable when not ready, Overloaded when full or late: before a body is read in vain."""
         closed = self.readiness.closed
         if closed is not None:
             raise closed
-        self.admission.look()
+        self.admission.look(self._left_s(deadline), lane)
+
+    def _left_s(self, deadline: float) -> float:
+        return deadline - asyncio.get_running_loop().time()
 
     def deadline(self, timeout_s: float | None) -> float:
         """The event loop's time at which a request that begins now must have been answered.
@@ -123,9 +126,8 @@ class Detector:
         Raises:
             Overloaded: the images do not fit, or would be late.
         """
-        left_s = work.deadline - asyncio.get_running_loop().time()
         costs = [self._cost(image) for image in images]
-        with self.admission.admit(costs, left_s, work.lane) as permit:
+        with self.admission.admit(costs, self._left_s(work.deadline), work.lane) as permit:
             # A group: if one fails unexpectedly, none goes on without its permit.
             async with asyncio.TaskGroup() as group:
                 answers = [group.create_task(self._answer(each, work, permit)) for each in images]

@@ -43,7 +43,7 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     limits: BodyLimits = request.app.state.body_limits
     wanted = query.wanted(detector.manifest)
     deadline = detector.deadline(query.timeout_s)
-    detector.look()
+    detector.look(deadline, query.priority)
     with detector.admission.receive() as receipt:
         images = await read_images(request, limits, deadline, receipt)
         work = Work(wanted, deadline, query.priority)

@@ -60,9 +60,20 @@ def test_one_more_than_fits_is_refused_and_costs_nothing() -> None:
 
 def test_a_full_server_can_be_seen_before_a_body_is_read() -> None:
     door = admission(images=1)
-    door.look()
+    door.look(IN_TIME_S)
     with door.admit([1], IN_TIME_S), pytest.raises(Overloaded):
-        door.look()
+        door.look(IN_TIME_S)
+
+
+def test_who_would_be_late_is_told_before_the_body_is_read() -> None:
+    door = admission(rates=Rates(image_s=2.0))
+    with door.admit([1], IN_TIME_S), door.admit([1], IN_TIME_S, "bulk"):
+        door.look(4.0)
+        door.look(6.0, "bulk")
+        with pytest.raises(Overloaded, match=r"about 4\.0 s"):
+            door.look(3.9)
+        with pytest.raises(Overloaded, match=r"about 6\.0 s"):
+            door.look(5.9, "bulk")
 
 
 @pytest.mark.parametrize(("places", "for_bulk"), [(4, 3), (5, 4), (8, 6)])
@@ -110,7 +121,7 @@ def test_clients_that_have_sent_little_leave_all_places_for_images() -> None:
     with ExitStack() as trickling:
         for _ in range(64):
             trickling.enter_context(door.receive()).add(1)
-        door.look()
+        door.look(IN_TIME_S)
         with door.admit([1, 1], IN_TIME_S):
             assert door.held == 2
 

@@ -110,7 +110,7 @@ async def test_a_model_that_breaks_is_a_fault_until_it_has_healed(tiny_path: Pat
         ]
         assert not is_well(detector)
         model.is_broken = False
-        detector.look()
+        detector.look(inf)
         assert outcome_types(await detector.detect(sent(png(8, 9)), Work(WANTED, inf))) == [Found]
         assert is_well(detector)
 
@@ -121,7 +121,7 @@ async def test_warming_up_runs_every_bucket_and_then_it_is_ready(
     async with detecting(tiny_path, warm=False) as (detector, model):
         assert isinstance(detector.readiness.not_ready, Unavailable)
         with pytest.raises(Unavailable, match="warming up: 0 of 4 shapes"):
-            detector.look()
+            detector.look(inf)
         await detector.warm_up()
         assert detector.readiness.not_ready is None
         assert detector.readiness.warmed_sizes() == dict.fromkeys(detector.manifest.buckets, [1])
@@ -132,7 +132,7 @@ async def test_draining_takes_no_more(tiny_path: Path) -> None:
     async with detecting(tiny_path) as (detector, _):
         detector.readiness.drain()
         with pytest.raises(Unavailable) as caught:
-            detector.look()
+            detector.look(inf)
         assert caught.value.reason == "draining"
         assert detector.readiness.fault is None
 
@@ -144,7 +144,7 @@ async def test_more_images_than_fit_are_refused(tiny_path: Path) -> None:
         await model.begun()
         with pytest.raises(Overloaded, match="1 of at most 2 images are inside; no room for 2"):
             await detector.detect(sent(png(8, 9), png(8, 9)), Work(WANTED, inf))
-        detector.look()
+        detector.look(inf)
         model.open()
         await inside
 
@@ -155,7 +155,7 @@ async def test_a_full_detector_says_so_before_a_body_is_read(tiny_path: Path) ->
         inside = asyncio.create_task(detector.detect(sent(png(8, 9)), Work(WANTED, inf)))
         await model.begun()
         with pytest.raises(Overloaded):
-            detector.look()
+            detector.look(inf)
         model.open()
         await inside
 
