@@ -12,7 +12,7 @@ from service.settings import Settings
 from tests.service.conftest import running, small_settings
 from tests.service.exchange import parts, problem_of
 from tests.service.fakes import GatedModel, until
-from tests.service.images import png
+from tests.service.images import endless_jpeg, png
 
 pytestmark = pytest.mark.anyio
 PNG = {"content-type": "image/png"}
@@ -239,3 +239,14 @@ async def test_a_stalled_batch_fails_liveness(settings: Settings) -> None:
         gated.model.open()
         assert (await inside).status_code == 200
         assert (await client.get("/livez")).status_code == 200
+
+
+async def test_valid_images_that_would_take_minutes_hold_up_nobody(
+    client: httpx.AsyncClient,
+) -> None:
+    files = parts(endless_jpeg())
+    late = [client.post("/detect?timeout_s=0.5", files=files) for _ in range(2)]
+    # Refused by what the header says that they cost, or ended at their deadline.
+    assert {answer.status_code for answer in await asyncio.gather(*late)} <= {503, 504}
+    assert (await client.get("/livez")).status_code == 200
+    assert (await client.post("/detect", files=parts(png(30, 40)))).status_code == 200
