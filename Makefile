@@ -9,6 +9,7 @@ ABLATION_DATA ?= data/aquarium
 CONFIG ?= model/recipes/voc-mobilenetv2.toml
 DEFAULT_CHECKPOINT := deploy/models/default/checkpoint.pt
 CHECKPOINT ?= $(DEFAULT_CHECKPOINT)
+CASES ?= 100000
 OUT ?= $(dir $(CHECKPOINT))model.onnx
 # What the default model's manifest says of it, and of no other.
 DEFAULT_LICENSE := 'research use: the terms of the photographs, see MODEL_CARD.md'
@@ -28,7 +29,7 @@ DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: load mutants help install serve test check fmt train ablation export export-int8 card ship compose-test clean
+.PHONY: load mutants help install serve test check fuzz fmt train ablation export export-int8 card ship compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -36,6 +37,7 @@ help:
 	@echo 'make install       only install it'
 	@echo 'make test          install everything and run the tests'
 	@echo 'make check         ruff, mypy and the import contracts'
+	@echo 'make fuzz          CASES=$(CASES) damaged requests to a server, and what came back'
 	@echo 'make fmt           format, and mend what ruff can mend'
 	@echo 'make train         train CONFIG=$(CONFIG) with TRAIN_FLAGS="--set data.root=PATH"'
 	@echo 'make ablation      the paper'"'"'s ablations on ABLATION_DATA=$(ABLATION_DATA), into docs/results.md'
@@ -77,6 +79,9 @@ check: $(DEV_READY)
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 	$(DEV)/bin/lint-imports
+
+fuzz: $(DEV_READY)
+	$(DEV)/bin/python -m tests.fuzz.run --cases $(CASES)
 
 fmt: $(DEV_READY)
 	$(DEV)/bin/ruff check --fix .
