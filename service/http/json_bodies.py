@@ -22,6 +22,8 @@ from service.regions import regions_of
 
 # Values beside those of the images: keys that are not ours are ignored.
 OTHER_VALUES = 1000
+# Each holds the interpreter as long as a few characters do; PHP writes one for 64 characters of base64.
+MOST_ESCAPES = 1_000_000
 BLOCK_BYTES = 2**16
 UTF8_MARK = b"\xef\xbb\xbf"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -70,11 +72,14 @@ def parse_values(body: bytes, most: int) -> tuple[Any, bool]:
 
     Raises:
         InvalidBody: it is not JSON in UTF-8.
+        TooLarge: too much of it is escaped.
     """
     if body.startswith(UTF16_MARKS) or b"\0" in body[:4]:
         raise InvalidBody("the JSON is in UTF-16 or UTF-32: expected UTF-8")
     if body.startswith(UTF8_MARK):
         body = body.removeprefix(UTF8_MARK)
+    if body.count(b"\\") > MOST_ESCAPES:
+        raise TooLarge(f"more than {MOST_ESCAPES} escapes in the JSON", reason="values")
     end = _end_of_values(body, most)
     whole = end >= len(body)
     try:

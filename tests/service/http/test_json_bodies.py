@@ -132,6 +132,7 @@ async def test_the_first_image_past_the_limit_refuses_them_all(count: int) -> No
         b'{"more": [' + b"[[[[]]]]," * MANY + b'1], "images": []}',
         b'{"more": [' + b"{}," * MANY,
         b"{" + b",".join(b'"%d": 1' % number for number in range(MANY)) + b"}",
+        b'{"images": [{"content": "' + rb"\/" * 1_000_001 + b'"}]}',
     ],
 )
 async def test_very_many_values_of_other_kinds_are_refused_unparsed(body: bytes) -> None:
