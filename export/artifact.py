@@ -179,7 +179,8 @@ def finish_artifact(
         model, judgement = _lowered(model, detector, order)
         model = _as_stored(model, order)
         seen = golden(model, detector.config.resize, order.precision, order.golden)
-        outcome = Outcome(reports, Made(order.precision, order.stored, judgement, seen))
+        stored: Stored = "float16" if order.precision == "float16" else order.stored
+        outcome = Outcome(reports, Made(order.precision, stored, judgement, seen))
         content = manifest(detector, provenance, outcome.parity(), outcome.made)
         onnx.save(described(model, content), temporary)
         onnxruntime.InferenceSession(str(temporary), providers=["CPUExecutionProvider"])

@@ -122,7 +122,8 @@ def test_float16_passes_its_own_comparison_with_torch(
     graph: onnx.ModelProto, detector: Detector, tmp_path: Path
 ) -> None:
     outcome = finish_artifact(graph, detector, tmp_path / "m.onnx", PROVENANCE, Order("float16"))
-    assert manifest_of(tmp_path / "m.onnx")["precision"] == "float16"
+    content = manifest_of(tmp_path / "m.onnx")
+    assert (content["precision"], content["weights"]["stored"]) == ("float16", "float16")
     found = outcome.reports["float16"].kinds["detections"]
     assert found.matched >= FLOAT16.bars["detections"].matched
 
