@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from service.detector import Detector
 from service.engine.engine import Engine, EngineOptions
 from service.engine.providers import GpuOptions
-from service.errors import ServiceError
+from service.errors import InvalidSettings, ServiceError
 from service.http.access import AccessLog
 from service.http.doorway import Doorway
 from service.http.handlers import on_http_exception, on_service_error, on_validation_error
@@ -24,7 +24,6 @@ from service.http.receiving import BodyLimits
 from service.http.routes import router
 from service.metrics import Metrics
 from service.pictures.decoding import prepare_pillow
-from service.regions import MOST_REGIONS
 from service.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -35,12 +34,18 @@ def create_app(settings: Settings) -> FastAPI:
 
     Raises:
         InvalidModel: the model cannot be served.
+        InvalidSettings: one goes beyond what the model takes.
     """
     prepare_pillow()
     metrics = Metrics()
     options = EngineOptions(settings.runners, settings.spinning, gpu_options(settings))
     engine = Engine(settings.model, settings.device, settings.threads, options)
     manifest = engine.manifest
+    if settings.max_batch > manifest.limits.max_batch:
+        raise InvalidSettings(
+            f"FPN_MAX_BATCH: expected at most {manifest.limits.max_batch}, which is what {settings.model} takes;"
+            f" got {settings.max_batch}"
+        )
     if manifest.gate.kind == "off":
         log.warning(
             "%s: nobody measured what int8 costs this model: it was exported unjudged",
@@ -57,7 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.body_limits = BodyLimits(
         settings.max_body_bytes,
         settings.max_images,
-        MOST_REGIONS,
+        manifest.limits.max_regions,
         settings.min_upload_bytes_per_s,
         settings.upload_pause_s,
     )

@@ -6,17 +6,24 @@ pixel and scores to 1e-4, far below what the model can tell apart; it keeps answ
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.artifact.manifest import Manifest
 from service.artifact.tensors import Outputs
+from service.errors import InvalidRequest
 from service.pictures.framing import Frame
 
 Box = tuple[float, float, float, float]
 BOX_DECIMALS = 2
 SCORE_DECIMALS = 4
+
+# What a caller asks for: one for all classes, each class's own best, or None for the model's default.
+AskedThreshold = float | Literal["best"] | None
+# Of a model that does not say which threshold is best.
+DEFAULT_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -24,14 +31,14 @@ class Wanted:
     """What of the model's findings the caller wants.
 
     Attributes:
-        score_threshold: detections below it are left out.
+        score_thresholds: of each class; its detections below are left out.
         max_detections: the most detections of an image; None for all.
         labels: indices of the wanted classes; None for all.
         proposals: the most proposals of a level.
         levels: names of the levels whose proposals are wanted.
     """
 
-    score_threshold: float
+    score_thresholds: tuple[float, ...]
     max_detections: int | None
     labels: frozenset[int] | None
     proposals: int
@@ -51,11 +58,13 @@ class Detection:
     """An object: its class, its probability, where it is, and where in the pyramid it comes from.
 
     Attributes:
+        category_id: that the data set has for the class.
         level: that its features were pooled from.
         proposal: that became it.
     """
 
     label: str
+    category_id: int
     score: float
     box: Box
     level: str
@@ -67,6 +76,7 @@ class Region:
     """What a box of the caller's own holds: its best class, and the box as that class refines it."""
 
     label: str
+    category_id: int
     score: float
     box: Box
     level: str
@@ -125,9 +135,11 @@ def _detections(
     outputs: Outputs, frame: Frame, manifest: Manifest, wanted: Wanted
 ) -> list[Detection]:
     count = int(outputs.counts)
-    keep = outputs.scores[:count] >= wanted.score_threshold
+    labels = outputs.labels[:count]
+    # In float32, as scores are: a threshold of 0.7 keeps a score of 0.7.
+    keep = outputs.scores[:count] >= np.array(wanted.score_thresholds, np.float32)[labels]
     if wanted.labels is not None:
-        keep &= np.isin(outputs.labels[:count], list(wanted.labels))
+        keep &= np.isin(labels, list(wanted.labels))
     kept = np.flatnonzero(keep)[: wanted.max_detections]
     level_names = _level_names(manifest)
     boxes = to_image(outputs.boxes[kept], frame)
@@ -135,6 +147,7 @@ def _detections(
     return [
         Detection(
             label=manifest.classes[outputs.labels[i]],
+            category_id=manifest.category_ids[outputs.labels[i]],
             score=_score(outputs.scores[i]),
             box=_box(box),
             level=level_names[int(outputs.levels[i])],
@@ -159,6 +172,7 @@ def _regions(outputs: Outputs, frame: Frame, manifest: Manifest, count: int) -> 
     return [
         Region(
             label=manifest.classes[outputs.region_labels[i]],
+            category_id=manifest.category_ids[outputs.region_labels[i]],
             score=_score(outputs.region_scores[i]),
             box=_box(box),
             level=level_names[int(outputs.region_levels[i])],
@@ -184,3 +198,22 @@ def classes_of(names: Sequence[str], manifest: Manifest) -> frozenset[int]:
     """The labels of the classes called `names`. Raises KeyError with the first unknown one."""
     labels = {name: label for label, name in enumerate(manifest.classes)}
     return frozenset(labels[name] for name in names)
+
+
+def score_thresholds(asked: AskedThreshold, manifest: Manifest) -> tuple[float, ...]:
+    """The threshold of each class. A class without a best one of its own has that of all together.
+
+    Raises:
+        InvalidRequest: the best ones are asked for, and nobody measured them.
+    """
+    measured = manifest.thresholds
+    if asked == "best":
+        if measured is None:
+            raise InvalidRequest(
+                "score_threshold: this model says none for best, since it was exported without a validation set:"
+                " expected a number from 0 to 1"
+            )
+        return tuple((own or measured.every).score for own in measured.classes)
+    if asked is None:
+        asked = measured.every.score if measured else DEFAULT_THRESHOLD
+    return (asked,) * len(manifest.classes)

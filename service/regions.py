@@ -13,8 +13,6 @@ from service.pictures.framing import Frame
 
 Regions = NDArray[np.float32]
 NO_REGIONS: Regions = np.zeros((0, 4), np.float32)
-# The most of one image: as many as the second stage takes at a time of a large model's proposals.
-MOST_REGIONS = 1000
 # How far past the border a box may reach: what rounding to hundredths of a pixel does, and no more.
 SLACK = 0.01
 

@@ -52,9 +52,14 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
         return _encoded(detect_response(outcomes, detector.manifest, total_s), request)
 
 
-@router.get("/model", summary="What is served, and on what")
+@router.get(
+    "/model",
+    # Bytes of photographs, which only the server's own check reads.
+    response_model_exclude={"manifest": {"golden": {"photographs": {"__all__": {"jpeg"}}}}},
+    summary="What is served, and on what",
+)
 async def model(request: Request) -> ModelResponse:
-    """The manifest of the model, what runs it, and the shapes that have been warmed up."""
+    """The manifest, without the golden photographs' files; what runs the model, and the warmed shapes."""
     detector: Detector = request.app.state.detector
     engine: Engine = request.app.state.engine
     inference = detector.inference

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from service.artifact.manifest import Manifest
-from service.detections import Detected, Wanted, classes_of
+from service.detections import Detected, Wanted, classes_of, score_thresholds
 from service.detector import Found
 from service.engine.kernels import Kernels
 from service.engine.layouts import Layout
@@ -15,13 +15,28 @@ from service.http.problems import ProblemDetails, problem_from
 from service.waiting import Lane
 
 
+def _number_or_best(value: object) -> object:
+    """`value`, if it is a threshold. One line instead of one for each type that a threshold may have."""
+    try:
+        if value in (None, "best") or 0 <= float(str(value)) <= 1:
+            return value
+    except ValueError:
+        pass
+    raise ValueError("expected a number from 0 to 1, or best")
+
+
+Threshold = Annotated[float, Field(ge=0, le=1)] | Literal["best"]
+
+
 class DetectQuery(BaseModel):
     """The query of /detect. A parameter that is not here is refused: it is a typing error."""
 
     model_config = ConfigDict(extra="forbid")
 
-    score_threshold: float = Field(
-        0.5, ge=0, le=1, description="detections with a lower score are left out"
+    score_threshold: Annotated[Threshold | None, BeforeValidator(_number_or_best)] = Field(
+        None,
+        description="detections with a lower score are left out: a number from 0 to 1, or `best` for each class's own"
+        " of the best F1; by default the model's for all classes together, or 0.5 where it has none",
     )
     max_detections: int | None = Field(
         None, ge=1, description="the most detections of an image, best first"
@@ -45,7 +60,7 @@ class DetectQuery(BaseModel):
         _check_known("classes", self.classes, manifest.classes)
         _check_known("levels", self.levels, level_names)
         return Wanted(
-            score_threshold=self.score_threshold,
+            score_thresholds=score_thresholds(self.score_threshold, manifest),
             max_detections=self.max_detections,
             labels=classes_of(self.classes, manifest) if self.classes else None,
             proposals=self.proposals,

@@ -12,10 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
-from service.detections import Wanted
+from service.detections import AskedThreshold, Wanted, score_thresholds
 from service.engine.engine import Engine
 from service.engine.providers import Device
-from service.errors import InvalidModel
+from service.errors import InvalidSettings, ServiceError
 from service.offline.files import FileAnswer, Plan, Unreadable, detect_files
 from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
@@ -30,10 +30,12 @@ def main(arguments: list[str] | None = None) -> int:
     prepare_pillow()
     try:
         engine = Engine(options.model, options.device, options.threads)
-    except InvalidModel as error:
+        _check_batch(options.batch, engine)
+        thresholds = score_thresholds(options.score_threshold, engine.manifest)
+    except ServiceError as error:
         print(f"{PROGRAM}: {error.detail}", file=sys.stderr)
         return 2
-    wanted = Wanted(options.score_threshold, None, None, 0, ())
+    wanted = Wanted(thresholds, None, None, 0, ())
     plan = Plan(wanted, MAX_PIXELS, options.batch, options.repeat)
     outcomes = detect_files(engine, options.images, plan)
     bad = [outcome for outcome in outcomes if isinstance(outcome, Unreadable)]
@@ -41,6 +43,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{PROGRAM}: {each.path}: {each.detail}", file=sys.stderr)
     print(as_json(engine, outcomes) if options.json else as_text(engine, outcomes))
     return 1 if bad else 0
+
+
+def _check_batch(batch: int, engine: Engine) -> None:
+    """Raises InvalidSettings when the model takes no batch of so many."""
+    most = engine.manifest.limits.max_batch
+    if batch > most:
+        raise InvalidSettings(
+            f"--batch: expected at most {most}, which is what the model takes; got {batch}"
+        )
 
 
 def as_text(engine: Engine, outcomes: Sequence[FileAnswer | Unreadable]) -> str:
@@ -103,7 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", choices=get_args(Device), default="auto")
     parser.add_argument("--threads", type=_at_least(0), default=0, help="0 (default): all cores")
     parser.add_argument(
-        "--score-threshold", type=_probability, default=0.5, help="the least score (default: 0.5)"
+        "--score-threshold",
+        type=_threshold,
+        help="the least score, or best: each class's own of the best F1 (default: the model's best for all, or 0.5)",
     )
     parser.add_argument(
         "--batch", type=_at_least(1), default=1, help="the most images that run together"
@@ -126,13 +139,15 @@ def _at_least(least: int) -> Callable[[str], int]:
     return whole
 
 
-def _probability(text: str) -> float:
+def _threshold(text: str) -> AskedThreshold:
+    if text == "best":
+        return "best"
     try:
         value = float(text)
     except ValueError:
         value = -1.0
     if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1; got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, or best; got {text!r}")
     return value
 
 

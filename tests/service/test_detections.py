@@ -7,13 +7,26 @@ from hypothesis import strategies as st
 
 from service.artifact.manifest import Manifest
 from service.artifact.tensors import Outputs
-from service.detections import Wanted, classes_of, detected, to_image
+from service.detections import (
+    AskedThreshold,
+    Wanted,
+    classes_of,
+    detected,
+    score_thresholds,
+    to_image,
+)
+from service.errors import InvalidRequest
 from service.pictures.framing import Frame, choose_bucket, resized_size
 from tests.service.tiny_model import MANIFEST
 
 TINY = Manifest.model_validate(MANIFEST, strict=False)
 LEVELS = tuple(level.name for level in TINY.levels)
-EVERYTHING = Wanted(0.0, None, None, 3, LEVELS)
+EVERYTHING = Wanted((0.0,) * 3, None, None, 3, LEVELS)
+EVERY = {"score": 0.4, "precision": 0.9, "recall": 0.5}
+BIRD = {"score": 0.7, "precision": 0.8, "recall": 0.6}
+MEASURED = Manifest.model_validate(
+    {**MANIFEST, "thresholds": {"every": EVERY, "classes": [None, None, BIRD]}}, strict=False
+)
 
 
 def framed(original: tuple[int, int]) -> Frame:
@@ -54,7 +67,7 @@ def test_a_box_comes_back_in_pixels_of_the_photograph() -> None:
     assert (found.width, found.height) == (450, 300)
     # x by 450 / 48 = 9.375, y by 300 / 32 = 9.375
     assert found.detections[0].box == (37.5, 56.25, 187.5, 281.25)
-    assert found.detections[0].label == "bird"
+    assert (found.detections[0].label, found.detections[0].category_id) == ("bird", 16)
     assert found.detections[0].level == "P3"
     assert found.detections[0].score == 0.9
 
@@ -103,8 +116,9 @@ def test_no_detections_and_no_proposals_are_an_empty_answer() -> None:
 @pytest.mark.parametrize(
     ("wish", "scores"),
     [
-        ({"score_threshold": 0.6}, [0.9, 0.6]),
-        ({"score_threshold": 0.95}, []),
+        ({"score_thresholds": (0.6,) * 3}, [0.9, 0.6]),
+        ({"score_thresholds": (0.95,) * 3}, []),
+        ({"score_thresholds": (0.1, 0.95, 0.5)}, [0.9, 0.6]),
         ({"max_detections": 1}, [0.9]),
         ({"max_detections": 99}, [0.9, 0.6, 0.3]),
         ({"labels": frozenset({0})}, [0.6]),
@@ -113,7 +127,6 @@ def test_no_detections_and_no_proposals_are_an_empty_answer() -> None:
     ],
 )
 def test_only_what_is_wanted_is_there(wish: dict[str, Any], scores: list[float]) -> None:
-    # np.float32(0.6) is a little more than 0.6, so a threshold of 0.6 keeps it
     found = detected(outputs(), framed((40, 60)), TINY, wanted(**wish))
     assert [each.score for each in found.detections] == scores
 
@@ -138,3 +151,31 @@ def test_class_names_become_labels() -> None:
     assert classes_of(["bird", "cat"], TINY) == {0, 2}
     with pytest.raises(KeyError):
         classes_of(["zebra"], TINY)
+
+
+@pytest.mark.parametrize(
+    ("asked", "manifest", "thresholds"),
+    [
+        (None, TINY, (0.5, 0.5, 0.5)),
+        (0.2, TINY, (0.2, 0.2, 0.2)),
+        (None, MEASURED, (0.4, 0.4, 0.4)),
+        (0.2, MEASURED, (0.2, 0.2, 0.2)),
+        ("best", MEASURED, (0.4, 0.4, 0.7)),
+    ],
+)
+def test_the_default_is_the_best_of_all_classes_and_best_is_that_of_each(
+    asked: AskedThreshold, manifest: Manifest, thresholds: tuple[float, ...]
+) -> None:
+    assert score_thresholds(asked, manifest) == thresholds
+
+
+def test_the_best_of_a_model_that_has_none_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="this model says none for best"):
+        score_thresholds("best", TINY)
+
+
+def test_a_score_that_is_the_threshold_is_kept_though_float32_has_neither() -> None:
+    # float32(0.7) is below 0.7
+    just = outputs(scores=np.array([0.7, 0.6, 0.3, 0], np.float32))
+    found = detected(just, framed((40, 60)), TINY, wanted(score_thresholds=(0.7,) * 3))
+    assert [each.score for each in found.detections] == [0.7]

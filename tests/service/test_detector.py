@@ -26,7 +26,7 @@ from tests.service.images import png, sent
 
 pytestmark = pytest.mark.anyio
 
-WANTED = Wanted(0.0, None, None, 0, ())
+WANTED = Wanted((0.0,) * 3, None, None, 0, ())
 POISON = (255, 0, 13)
 
 

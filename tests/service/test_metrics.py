@@ -68,7 +68,7 @@ def test_two_servers_in_one_process_do_not_share_their_counts() -> None:
 
 def test_an_answer_is_counted_by_class_and_level() -> None:
     metrics = Metrics()
-    found = Detection("cat", 0.9, (0, 0, 1, 1), "P4", ProposalPlace("P4", 0))
+    found = Detection("cat", 17, 0.9, (0, 0, 1, 1), "P4", ProposalPlace("P4", 0))
     metrics.observe_answer(Detected(3, 2, [found, found], {}))
     sample = metrics.registry.get_sample_value
     assert sample("fpn_images_total", {"outcome": "ok"}) == 1

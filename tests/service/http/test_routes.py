@@ -26,6 +26,7 @@ PROMISED = {
             "detections": [
                 {
                     "label": "bird",
+                    "category_id": 16,
                     "score": 1.0,
                     "box": [11.25, 15.0, 33.75, 30.0],
                     "level": "P3",
@@ -129,8 +130,11 @@ async def test_the_query_chooses_proposals(
     [
         ("classes=zebra", "classes: no 'zebra'; known are cat, dog, bird"),
         ("levels=P7", "levels: no 'P7'; known are P2, P3, P4, P5, P6"),
-        ("score_threshold=1.5", "query.score_threshold"),
+        ("score_threshold=1.5", "query.score_threshold: Value error, expected a number from 0"),
         ("score_threshold=nan", "query.score_threshold"),
+        ("score_threshold=worst", "query.score_threshold"),
+        ("score_threshold=", "query.score_threshold"),
+        ("score_threshold=best", "score_threshold: this model says none for best"),
         ("max_detections=0", "query.max_detections"),
         ("proposals=-1", "query.proposals"),
         ("timeout_s=0", "query.timeout_s"),
@@ -235,6 +239,7 @@ async def test_regions_of_ones_own_are_answered_in_their_order_and_pixels(
     assert [region["box"] for region in first["regions"]] == boxes
     assert first["regions"][0] | {"box": 0} == {
         "label": "bird",
+        "category_id": 16,
         "score": 1.0,
         "box": 0,
         "level": "P4",

@@ -84,7 +84,7 @@ def test_a_model_that_cannot_be_used_is_one_line_and_exit_code_2(
     [
         ("--batch", "0", "expected a whole number, 1 or more; got '0'"),
         ("--repeat", "-1", "expected a whole number, 1 or more; got '-1'"),
-        ("--score-threshold", "nan", "expected a number from 0 to 1; got 'nan'"),
+        ("--score-threshold", "nan", "expected a number from 0 to 1, or best; got 'nan'"),
         ("--device", "tpu", "invalid choice: 'tpu'"),
     ],
 )
