@@ -1,7 +1,8 @@
 """`fpn-serve`, or `python -m service`: settings, model, then serving until told to stop.
 
 Exit codes: 0 after SIGTERM, 130 after Ctrl-C, 2 when a setting, the model or the port cannot be
-used (with one line that says which), 1 when the model fails to warm up or hangs at the end.
+used (with one line that says which), 1 when the model fails to warm up, gives other answers than
+at export, or hangs at the end. `--check` only compares the answers: 0 when they are the same.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import signal
 import socket
 import sys
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn, cast
 
@@ -20,8 +22,10 @@ import uvicorn
 from fastapi import FastAPI
 
 from service.app import create_app
+from service.check import check, table
 from service.detector import Detector
-from service.errors import InvalidSettings, ServiceError
+from service.errors import InvalidSettings, ServiceError, WrongAnswers
+from service.golden import refuse_wrong
 from service.http.connections import ConnectionLimits, Connections
 from service.http.transport import HttpConnection
 from service.logs import configure_logs
@@ -83,18 +87,31 @@ class Server(uvicorn.Server):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs the server, and exits the process. The only argument is --help."""
+    """Runs the server, or only the check of its answers, and exits the process."""
     parser = argparse.ArgumentParser(
         "fpn-serve",
         description="Serves a detector over HTTP. Everything is set by environment variables:",
         epilog=describe_settings(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.parse_args(arguments)
-    # uvicorn raises the signal again once it has drained; before that, it stops a start that hangs.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        const="",
+        metavar="MODEL",
+        help="run the golden photographs of the model (by default FPN_MODEL), print how they fare, and exit:"
+        " 0 when all are answered as at export, else 1",
+    )
+    model: str | None = parser.parse_args(arguments).check
     try:
-        serve(load_settings())
+        if model is not None:
+            check_answers(load_settings(), model)
+        else:
+            # uvicorn raises the signal again once it has drained; before that, it stops a start that hangs.
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            serve(load_settings())
+    except WrongAnswers as error:
+        _leave(1, error.detail)
     except ServiceError as error:
         _leave(2, error.detail)
     except KeyboardInterrupt:
@@ -107,6 +124,7 @@ def serve(settings: Settings) -> None:
     Raises:
         InvalidSettings: the address cannot be listened on.
         InvalidModel: the model cannot be served.
+        WrongAnswers: the model gives other answers here than at export.
     """
     configure_logs(settings.log_level)
     listener = bind(settings.host, settings.port)
@@ -135,8 +153,29 @@ def serve(settings: Settings) -> None:
             # A thread is in the engine, and Python would wait for it, for ever if it hangs there. A batch that
             # does not come back is a failure; warming up is only slow, and nobody waits for it.
             os._exit(1 if server.has_warmed_up else 0)
-    if server.warm_up_failure is not None:
-        _leave(1, f"{settings.model}: the model failed to warm up: {server.warm_up_failure}")
+    failure = server.warm_up_failure
+    if isinstance(failure, WrongAnswers):
+        raise WrongAnswers(f"{settings.model}: {failure.detail}")
+    if failure is not None:
+        _leave(1, f"{settings.model}: the model failed to warm up: {failure}")
+
+
+def check_answers(settings: Settings, model: str = "") -> None:
+    """Prints how the golden photographs of `model` fare, or of the model of the settings.
+
+    Raises:
+        InvalidModel: the model cannot be served, or has none.
+        WrongAnswers: it gives other answers here than at export.
+    """
+    configure_logs(settings.log_level)
+    if model:
+        settings = settings.model_copy(update={"model": Path(model)})
+    given = check(settings)
+    print(table(given))
+    try:
+        refuse_wrong(given)
+    except WrongAnswers as error:
+        raise WrongAnswers(f"{settings.model}: {error.detail}") from error
 
 
 def connection_limits(settings: Settings) -> ConnectionLimits:

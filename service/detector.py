@@ -7,8 +7,11 @@ batch, also with the images of other requests.
 """
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from time import perf_counter
 
 from service.admission import Admission, AdmissionLimits, Permit, Rates
@@ -17,6 +20,7 @@ from service.batcher import Answer
 from service.detections import Detected, Wanted, detected
 from service.engine.layouts import Layout
 from service.errors import InvalidImage, ServiceError
+from service.golden import Verdict, refuse_wrong, verdicts
 from service.inference import Framed, Inference, Model
 from service.metrics import Metrics
 from service.pace import Pace
@@ -26,6 +30,8 @@ from service.pictures.pool import DecodingLimits, DecodingPool
 from service.regions import NO_REGIONS, Regions, in_frame
 from service.settings import Settings
 from service.waiting import Lane
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -92,8 +98,13 @@ class Detector:
         metrics.ready.set_function(lambda: self.readiness.not_ready is None)
 
     async def warm_up(self) -> None:
-        """Makes it ready."""
-        await self.inference.warm_up()
+        """Makes it ready. Raises WrongAnswers where the golden photographs are answered otherwise than at export."""
+        await self.inference.warm_up(self._check)
+
+    async def verdicts(self) -> list[Verdict]:
+        """How the golden photographs fare, decoded and run as the images of a request are."""
+        frame = partial(self._decoding.frame, deadline=inf)
+        return await verdicts(self.manifest, frame, self._run_golden)
 
     async def stop(self) -> None:
         """Drains, and lets go of the threads."""
@@ -189,6 +200,17 @@ class Detector:
 
     def _rates(self) -> Rates:
         return Rates(self._decoding_pace.mean_item_s, self.inference.image_s)
+
+    async def _check(self) -> None:
+        given = await self.verdicts()
+        refuse_wrong(given)
+        if given:
+            log.info("the %d golden photographs are answered as at export", len(given))
+        else:
+            log.info("the model has no golden photographs: its answers are not checked")
+
+    async def _run_golden(self, frame: Frame) -> Outputs:
+        return (await self.inference.outputs(Framed(frame, NO_REGIONS), inf, "interactive")).result
 
     def _observe_stages(self, decode_s: float, answer: Answer[Outputs]) -> None:
         self.metrics.stage_seconds.labels("decode").observe(decode_s)

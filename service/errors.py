@@ -1,6 +1,6 @@
 """What can go wrong between the bytes of a request and its detections. Knows nothing of HTTP.
 
-    start      InvalidSettings, InvalidModel: the process does not start
+    start      InvalidSettings, InvalidModel: the process does not start; WrongAnswers: it does not become ready
     body       InvalidRequest, InvalidBody, UnsupportedMediaType, TooLarge, UploadTooSlow, ClientGone
     image      InvalidImage, InvalidRegions, UnsupportedMediaType, TooLarge: the others are answered
     anywhere   DeadlineExceeded
@@ -44,6 +44,12 @@ class InvalidModel(ServiceError):
     """The model file cannot be served, or not on the device that was asked for."""
 
     reason = "model"
+
+
+class WrongAnswers(ServiceError):
+    """The model gives other answers here than were seen of it at export."""
+
+    reason = "wrong_answers"
 
 
 class InvalidRequest(ServiceError):

@@ -5,7 +5,7 @@ frame -> batcher (key = bucket) -> a thread of as many as may run at once -> the
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -118,9 +118,14 @@ class Inference:
         """The outputs for one frame, and the batch that it ran in. Raises what `Batcher.submit` raises."""
         return await self._batcher.submit(framed.frame.bucket, framed, deadline, lane)
 
-    async def warm_up(self) -> None:
-        """Runs every frame whose first run would be slow, and measures what pays; then it is ready."""
-        await self.readiness.warm_up(self._threads, self._settle)
+    async def warm_up(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Runs every frame whose first run would be slow, and measures what pays; then `check`, and it is ready."""
+
+        async def settle_and_check() -> None:
+            await self._settle()
+            await check()
+
+        await self.readiness.warm_up(self._threads, settle_and_check)
 
     async def stop(self) -> None:
         """Runs what waits, and lets go of the threads; `stopped` tells whether they came back."""
@@ -163,7 +168,9 @@ class Inference:
         """The largest batches that runs may have, of which one is chosen; one only where somebody has decided."""
         if self._settings.max_batch:
             return [self._settings.max_batch]
-        return [1, TRIED_BATCH] if self._model.device == "cpu" else [GPU_BATCH]
+        tried = [1, TRIED_BATCH] if self._model.device == "cpu" else [GPU_BATCH]
+        most = self._model.manifest.limits.max_batch
+        return sorted({min(each, most) for each in tried})
 
     async def _settle(self) -> None:
         """Measures the layouts, where there is a choice, and keeps those that pay."""

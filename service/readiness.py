@@ -1,6 +1,6 @@
 """Readiness: whether requests are welcome, and whether the process makes progress at all.
 
-    made -> warming up: every shape runs once -> ready -> draining
+    made -> warming up: every shape runs once, then its answers are checked -> ready -> draining
     the batch loop ends or a batch hangs      -> a fault, not ready
     decoding stands still                     -> the same
     the model fails on what it once ran       -> a fault until it has healed

@@ -5,7 +5,7 @@ import pytest
 from service import errors
 from service.http.problems import KINDS, catalogue, problem_from, problem_of_status
 
-AT_START = {errors.InvalidSettings, errors.InvalidModel}
+AT_START = {errors.InvalidSettings, errors.InvalidModel, errors.WrongAnswers}
 
 
 def test_every_error_that_a_caller_can_meet_is_in_the_table() -> None:
