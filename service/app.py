@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from service.detector import Detector
+from service.drift import Drift
 from service.engine.engine import Engine, EngineOptions
 from service.engine.providers import GpuOptions
 from service.errors import InvalidSettings, ServiceError
@@ -37,7 +38,6 @@ def create_app(settings: Settings) -> FastAPI:
         InvalidSettings: one goes beyond what the model takes.
     """
     prepare_pillow()
-    metrics = Metrics()
     options = EngineOptions(settings.runners, settings.spinning, gpu_options(settings))
     engine = Engine(settings.model, settings.device, settings.threads, options)
     manifest = engine.manifest
@@ -51,10 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
             "%s: nobody measured what int8 costs this model: it was exported unjudged",
             settings.model,
         )
-    metrics.model_info.labels(
-        manifest.name, manifest.version, manifest.precision, engine.provider
-    ).set(1)
-    metrics.start_at_zero(manifest.classes, [level.name for level in manifest.levels])
+    metrics = metrics_of(engine, settings.drift_images)
     app = _application(settings, metrics)
     app.state.settings = settings
     app.state.metrics = metrics
@@ -101,6 +98,18 @@ def _application(settings: Settings, metrics: Metrics) -> FastAPI:
     app.include_router(pages)
     app.mount(FILES_PATH, FILES)
     return app
+
+
+def metrics_of(engine: Engine, drift_images: int) -> Metrics:
+    """The metrics of a server of this model. Raises InvalidSettings where so few images tell nothing of drift."""
+    metrics, manifest = Metrics(), engine.manifest
+    metrics.model_info.labels(
+        manifest.name, manifest.version, manifest.precision, engine.provider
+    ).set(1)
+    metrics.start_at_zero(manifest.classes, [level.name for level in manifest.levels])
+    if manifest.reference and drift_images:
+        metrics.show_drift(Drift(manifest.reference, manifest, drift_images))
+    return metrics
 
 
 def gpu_options(settings: Settings) -> GpuOptions:

@@ -164,6 +164,7 @@ class Detector:
         framed = Framed(frame, in_frame(image.regions, frame))
         answer = await self.inference.outputs(framed, work.deadline, work.lane)
         self._observe_stages(decode_s, answer)
+        self.metrics.observe_outputs(answer.result, frame.original)
         return Found(
             detected=detected(answer.result, frame, self.manifest, work.wanted, len(image.regions)),
             decode_s=decode_s,

@@ -5,7 +5,7 @@ log and in `Server-Timing`. One process per device: scale by replicas, not by wo
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import monotonic
 
 from prometheus_client import (
@@ -17,8 +17,12 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
+from service.artifact.tensors import Outputs
 from service.detections import Detected
+from service.drift import Drift
 
 # The buckets that OpenTelemetry advises for HTTP, and finer ones below for the stages.
 REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30)
@@ -64,12 +68,31 @@ class Rate:
             self._times.popleft()
 
 
+class DriftGauge(Collector):
+    """The distances of `drift`, computed when they are asked for."""
+
+    def __init__(self, drift: Drift) -> None:
+        self._drift = drift
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """One sample for each measure."""
+        family = GaugeMetricFamily(
+            "fpn_drift",
+            "Distance of the last images from those of validation, 0 to 1; NaN while they are too few",
+            labels=["what", "label"],
+        )
+        for measure, distance in self._drift.distances().items():
+            family.add_metric(measure, distance)
+        yield family
+
+
 class Metrics:
     """Every metric of the server. The names are part of the interface: see docs/http.md."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.rate = Rate()
+        self._drift: Drift | None = None
         self.requests = Counter(
             "fpn_requests", "Requests answered", ["route", "code"], registry=registry
         )
@@ -158,6 +181,16 @@ class Metrics:
         for level in levels:
             self.proposals.labels(level)
             self.detection_level.labels(level)
+
+    def show_drift(self, drift: Drift) -> None:
+        """Feeds `drift` with all that is seen from now on, and shows its distances."""
+        self._drift = drift
+        self.registry.register(DriftGauge(drift))
+
+    def observe_outputs(self, outputs: Outputs, original: tuple[int, int]) -> None:
+        """Counts what the model found in an image of (height, width) `original`, wanted or not."""
+        if self._drift:
+            self._drift.observe(outputs, original)
 
     def observe_batch(self, size: int, padding_ratio: float, seconds: float) -> None:
         """Counts a batch that has run."""

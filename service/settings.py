@@ -161,6 +161,12 @@ class Settings(BaseSettings):
         description="bytes that each of those may allocate, 64 MiB or more",
         ge=64 * 2**20,
     )
+    drift_images: int = Field(
+        1000,
+        description="the last images that are compared with those of validation, 0 (none) to 100000",
+        ge=0,
+        le=100_000,
+    )
     shutdown_s: float = Field(
         30.0, description="seconds to finish what is inside on SIGTERM, 0 to 600", ge=0, le=600
     )

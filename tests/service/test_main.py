@@ -13,6 +13,7 @@ import pytest
 from service.__main__ import main
 from service.settings import describe_settings
 from tests.places import ROOT
+from tests.service.golden_files import with_manifest
 from tests.service.images import png
 from tests.service.process import TIME_LIMIT_S, ServerProcess, serving
 
@@ -38,6 +39,16 @@ def test_what_cannot_be_used_is_one_line_and_exit_code_2(
 ) -> None:
     with serving(**{variable: value}) as server:
         assert re.fullmatch(said, complaint(server))
+
+
+def test_a_batch_that_the_model_does_not_take_is_one_line_and_exit_code_2(
+    tiny_path: Path, tmp_path: Path
+) -> None:
+    limits = {"max_side": 96, "max_batch": 4, "max_regions": 9}
+    model = str(with_manifest(tiny_path, tmp_path / "model.onnx", limits=limits))
+    with serving(FPN_MODEL=model, FPN_MAX_BATCH="5") as server:
+        said = f"FPN_MAX_BATCH: expected at most 4, which is what {model} takes; got 5"
+        assert complaint(server) == said
 
 
 def test_a_port_in_use_is_one_line_and_exit_code_2(tiny_path: Path) -> None:

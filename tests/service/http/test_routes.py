@@ -1,6 +1,7 @@
 """The HTTP interface, with the tiny model behind it: what goes in, what comes out."""
 
 import base64
+from pathlib import Path
 
 import httpx
 import pytest
@@ -9,6 +10,7 @@ from service.app import create_app
 from service.settings import Settings
 from tests.service.conftest import running, small_settings
 from tests.service.exchange import parts, problem_of
+from tests.service.golden_files import with_manifest
 from tests.service.images import png
 
 pytestmark = pytest.mark.anyio
@@ -179,6 +181,35 @@ async def test_limits_are_those_of_the_settings(settings: Settings) -> None:
     assert [problem_of(answer)["type"] for answer in answers] == ["/problems/too-large"] * 3
 
 
+async def test_the_most_regions_of_an_image_are_those_of_the_model(
+    tiny_path: Path, tmp_path: Path
+) -> None:
+    limits = {"max_side": 96, "max_batch": 4, "max_regions": 2}
+    model = with_manifest(tiny_path, tmp_path / "model.onnx", limits=limits)
+    image = base64.b64encode(png(30, 45)).decode()
+    sent = {"images": [{"content": image, "regions": [[0, 0, 9, 9]] * 3}]}
+    async with running(create_app(small_settings(model))) as client:
+        answer = await client.post("/detect", json=sent)
+    assert answer.status_code == 422
+    assert "expected at most 2 of an image, got 3" in problem_of(answer)["detail"]
+
+
+async def test_the_best_thresholds_are_the_models_own(tiny_path: Path, tmp_path: Path) -> None:
+    point = {"score": 0.45, "precision": 0.9, "recall": 0.5}
+    own = {"score": 0.95, "precision": 0.9, "recall": 0.5}
+    thresholds = {"every": point, "classes": [own, None, None]}
+    model = with_manifest(tiny_path, tmp_path / "model.onnx", thresholds=thresholds)
+    files = parts(png(30, 45, (240, 200, 0)))  # a bird of 0.94 and a cat of 0.47
+    async with running(create_app(small_settings(model))) as client:
+        answers = [
+            await client.post(f"/detect{q}", files=files) for q in ("", "?score_threshold=best")
+        ]
+        shown = (await client.get("/model")).json()["manifest"]["thresholds"]
+    found = [[each["label"] for each in a.json()["images"][0]["detections"]] for a in answers]
+    assert found == [["bird", "cat"], ["bird"]]
+    assert shown == thresholds
+
+
 async def test_the_timings_are_in_the_header_too_in_milliseconds(
     client: httpx.AsyncClient,
 ) -> None:
@@ -218,6 +249,36 @@ async def test_metrics_tell_what_happened(client: httpx.AsyncClient) -> None:
         ',version="0123456789ab"} 1.0',
     ):
         assert line in text
+
+
+async def test_the_drift_of_a_model_with_a_reference_is_shown_once_enough_was_seen(
+    tiny_path: Path, tmp_path: Path
+) -> None:
+    histogram = {"edges": [0, 100, 200], "counts": [4, 4]}
+    reference = {
+        "images": 8,
+        "least_score": 0.3,
+        "scores": {"edges": [0.3, 0.6, 1], "counts": [[4, 4]] * 3},
+        "detections": {"edges": [0, 1, 3], "counts": [0, 8]},
+        "levels": [0, 4, 0, 4, 0],
+        "sizes": histogram,
+    }
+    model = with_manifest(tiny_path, tmp_path / "model.onnx", reference=reference)
+    async with running(create_app(small_settings(model, max_images=20))) as client:
+        before = (await client.get("/metrics")).text
+        # Wanted or not, what is found counts.
+        await client.post("/detect?score_threshold=1", files=parts(*[png(30, 40)] * 19))
+        after = (await client.get("/metrics")).text
+    assert 'fpn_drift{label="",what="detections"} NaN' in before
+    assert 'fpn_drift{label="",what="detections"} 0.0' in after
+    assert 'fpn_drift{label="cat",what="scores"} 0.0' in after
+    assert 'fpn_drift{label="dog",what="scores"} NaN' in after
+
+
+async def test_the_drift_of_a_model_without_a_reference_is_not_there(
+    client: httpx.AsyncClient,
+) -> None:
+    assert "fpn_drift" not in (await client.get("/metrics")).text
 
 
 async def test_the_documentation_fetches_nothing_from_elsewhere(client: httpx.AsyncClient) -> None:

@@ -82,6 +82,22 @@ def test_a_model_that_cannot_be_used_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
+        ("--batch", "2049", "--batch: expected at most 2048, which is what the model takes; got"),
+        ("--score-threshold", "best", "score_threshold: this model says none for best"),
+    ],
+)
+def test_what_the_model_does_not_have_is_one_line_and_exit_code_2(
+    tiny_path: Path, photographs: list[str], capsys: Captured, option: str, value: str, said: str
+) -> None:
+    assert main([str(tiny_path), *photographs, "--device", "cpu", option, value]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert err.startswith(f"fpn-detect: {said}")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
         ("--batch", "0", "expected a whole number, 1 or more; got '0'"),
         ("--repeat", "-1", "expected a whole number, 1 or more; got '-1'"),
         ("--score-threshold", "nan", "expected a number from 0 to 1, or best; got 'nan'"),
