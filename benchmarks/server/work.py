@@ -16,14 +16,12 @@ from pydantic import TypeAdapter
 
 from service.artifact.manifest import Manifest, read_manifest
 from service.artifact.tensors import OUTPUTS, Outputs
-from service.detections import Detected, Wanted, detected
+from service.detections import Detected, Wanted, detected, score_thresholds
 from service.engine.runtime import ort
 from service.pictures.decoding import prepare_pillow
 from service.pictures.framing import Frame, Framing, Size, load_frame
 from service.settings import Settings
 
-# What a request to our server asks for with `?proposals=0`.
-WANTED = Wanted(score_threshold=0.5, max_detections=None, labels=None, proposals=0, levels=())
 PREFIX = "PEER_"
 JSON = TypeAdapter(Detected)
 
@@ -76,6 +74,8 @@ class Work:
             self._session.get_modelmeta().custom_metadata_map["manifest"]
         )
         most = Settings.model_fields["max_pixels"].default
+        # What a request to our server asks for with `?proposals=0`.
+        self._wanted = Wanted(score_thresholds(None, self.manifest), None, None, 0, ())
         self._framing = Framing(self.manifest.resize, self.manifest.buckets, most)
 
     def frame(self, photograph: bytes) -> Frame:
@@ -100,7 +100,7 @@ class Work:
         for indices in of_size.values():
             outputs = self.run([frames[index] for index in indices])
             for place, index in enumerate(indices):
-                found[index] = detected(outputs[place], frames[index], self.manifest, WANTED)
+                found[index] = detected(outputs[place], frames[index], self.manifest, self._wanted)
         return [found[index] for index in range(len(frames))]
 
 
