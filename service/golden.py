@@ -22,6 +22,7 @@ from service.artifact.measured import GoldenDetection, GoldenPhotograph, Toleran
 from service.artifact.tensors import Outputs
 from service.detections import Box, to_image
 from service.errors import (
+    DecodingFailed,
     InferenceFailed,
     InvalidImage,
     TooLarge,
@@ -37,7 +38,7 @@ MEANS_TOLERANCE = 0.25
 # Suppression leaves no two detections of a class that overlap as much.
 LEAST_IOU = 0.5
 
-REFUSED = (InvalidImage, TooLarge, UnsupportedMediaType, InferenceFailed)
+REFUSED = (DecodingFailed, InvalidImage, TooLarge, UnsupportedMediaType, InferenceFailed)
 
 
 @dataclass(frozen=True)
