@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
@@ -57,10 +58,10 @@ def test_one_changed_weight_is_found_and_what_it_changed_is_said(
     shipped: Path, detector: Detector, tmp_path: Path
 ) -> None:
     model = onnx.load(shipped)
-    bias = next(each for each in model.graph.initializer if each.name == "detector.roi.logits.bias")
-    values = numpy_helper.to_array(bias).copy()
-    values[0] += 0.5  # of the first class
-    bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+    weight = next(w for w in model.graph.initializer if w.name == "detector.roi.logits.weight")
+    values = numpy_helper.to_array(weight).copy()
+    values[0, np.abs(values[0]).argmax()] *= 2  # of the first class
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
     onnx.save(model, tmp_path / "model.onnx")
     said = [each for found in differences(tmp_path / "model.onnx").values() for each in found]
     assert any(f"{detector.class_names[0]} at" in each and "has score" in each for each in said)

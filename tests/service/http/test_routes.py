@@ -191,7 +191,7 @@ async def test_the_most_regions_of_an_image_are_those_of_the_model(
     async with running(create_app(small_settings(model))) as client:
         answer = await client.post("/detect", json=sent)
     assert answer.status_code == 422
-    assert "expected at most 2 of an image, got 3" in problem_of(answer)["detail"]
+    assert "expected at most 2 of an image" in problem_of(answer)["detail"]
 
 
 async def test_the_best_thresholds_are_the_models_own(tiny_path: Path, tmp_path: Path) -> None:
