@@ -171,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="its JPEGs")
     parser.add_argument("--peers", type=Path, default=PEERS_PYTHON, metavar="PYTHON")
     parser.add_argument("--rounds", type=int, default=2, help="more of them (default: 2)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of a cell (default: 3)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a cell (default: 2)")
     parser.add_argument(
         "--peak", type=float, default=0.0, help=f"images/s; default: those of {PEAK_OF}"
     )

@@ -56,11 +56,9 @@ class Results:
         return median(values) if values else None
 
     def ratio(self, model: str, server: str, to: str, cell: str, value: str) -> float | None:
-        """The median over the rounds that both took part in of the server's value by the other's; None without any."""
+        """The median over rounds of the server's value by the other's; None without any in which both have one."""
         one, other = (self.by_round(model, each, cell, value) for each in (server, to))
-        ratios = [
-            one[each] / other[each] for each in one if math.isfinite(other.get(each, math.inf))
-        ]
+        ratios = [one[each] / other[each] for each in one if 0 < other.get(each, 0) < math.inf]
         return median(ratios) if ratios else None
 
     def servers(self, model: str) -> list[str]:

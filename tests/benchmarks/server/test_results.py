@@ -35,6 +35,12 @@ def test_rounds_that_one_missed_have_no_ratio() -> None:
     assert results.middle("m.onnx", PEER, "alone", "p50_s") == 3.0
 
 
+@pytest.mark.parametrize("nothing", [0.0, math.inf])
+def test_where_ours_did_nothing_there_is_no_ratio(nothing: float) -> None:
+    results = raced("images_per_s", "crowd", ours=[nothing, 2.0], peer=[1.0, 3.0])
+    assert results.ratio("m.onnx", PEER, OURS, "crowd", "images_per_s") == 1.5
+
+
 def test_later_runs_add_their_rounds(tmp_path: Path) -> None:
     results = raced("p99_s", "80 %", ours=[1.0, 2.0], peer=[math.inf])
     results.peaks["m.onnx"] = 40.0
