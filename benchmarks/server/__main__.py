@@ -10,6 +10,7 @@ VARIABLE=VALUE ...` adds it once more with others, or with PYTHONPATH=CHECKOUT f
 """
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _race(options: argparse.Namespace) -> None:
     if options.quick:
         options.rounds, options.seconds, options.peak = 1, QUICK_S, options.peak or 10.0
+        options.most_others = math.inf
     results = Results.read(options.results) if options.results else Results()
     if options.rounds:
         contenders = _contenders(options)
@@ -101,7 +103,9 @@ def _course(
     if not model.is_file():
         raise Refused(f"{model}: no such file")
     expected = expected_of(Work(model), images)
-    course = Course(model.resolve(), images, expected, options.cells, options.seconds, 0.0)
+    course = Course(
+        model.resolve(), images, expected, options.cells, options.seconds, 0.0, options.most_others
+    )
     if options.peak:
         peaks[model.name] = options.peak
     elif model.name not in peaks and any("%" in cell for cell in options.cells):
@@ -175,6 +179,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--peak", type=float, default=0.0, help=f"images/s; default: those of {PEAK_OF}"
     )
+    parser.add_argument(
+        "--most-others", type=float, default=0.1, metavar="CORES",
+        help="a cell during which other processes took more is measured again (default: 0.1)",
+    )  # fmt: skip
     parser.add_argument("--results", type=Path, metavar="FILE", help="JSON, to which it adds")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables there")
     parser.add_argument("--quick", action="store_true", help="only to see that it runs")

@@ -15,11 +15,11 @@ from pathlib import Path
 from benchmarks.server.client import ask
 from benchmarks.server.connection import connect
 from benchmarks.server.contenders import Contender
+from benchmarks.server.processes import PROC, began_at, descendants
 
 READY_S = 90.0  # Ray Serve needs most of a minute on a busy machine
 GRACE_S = 10.0
 WRONG = (400, 405, 415, 422)  # the request is
-PROC = Path("/proc")
 
 
 class NotServing(RuntimeError):
@@ -39,6 +39,7 @@ class Serving:
 
     def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
         self.port = port
+        self.pid = process.pid
         self._process = process
         self._log = log
 
@@ -78,7 +79,7 @@ class Serving:
 
     def stop(self) -> None:
         """Ends it, and what it leaves behind."""
-        began = {pid: _began(pid) for pid in descendants(self._process.pid)}
+        began = {pid: began_at(pid) for pid in descendants(self._process.pid)}
         self._process.terminate()
         try:
             self._process.wait(GRACE_S)
@@ -86,11 +87,11 @@ class Serving:
             self._process.kill()
             self._process.wait()
         # A number that was given to another process meanwhile has another beginning.
-        left = [pid for pid, at in began.items() if at is not None and _began(pid) == at]
+        left = [pid for pid, at in began.items() if at is not None and began_at(pid) == at]
         for pid in left:
             os.kill(pid, signal.SIGKILL)
         until = time.monotonic() + GRACE_S
-        while any(_began(pid) == began[pid] for pid in left) and time.monotonic() < until:
+        while any(began_at(pid) == began[pid] for pid in left) and time.monotonic() < until:
             time.sleep(0.01)  # the next server is to have the machine for itself
 
     def _last(self) -> str:
@@ -132,30 +133,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def descendants(pid: int) -> list[int]:
-    """`pid`, what it started, what those started, and so on."""
-    children: dict[int, list[int]] = {}
-    for path in PROC.glob("[0-9]*/stat"):
-        fields = _stat(path)
-        if fields is not None:
-            children.setdefault(int(fields[1]), []).append(int(path.parent.name))
-    found = [pid]
-    for each in found:  # grows meanwhile
-        found += children.get(each, [])
-    return found
-
-
-def _began(pid: int) -> str | None:
-    """When it began, in the kernel's ticks; None if it has ended."""
-    fields = _stat(PROC / str(pid) / "stat")
-    return None if fields is None or fields[0] == "Z" else fields[19]
-
-
-def _stat(path: Path) -> list[str] | None:
-    """The fields of a process after its name, which may hold anything: state, parent, ...; None if it has ended."""
-    try:
-        return path.read_text().rpartition(")")[2].split()
-    except OSError:
-        return None

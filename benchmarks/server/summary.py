@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 from benchmarks.server.contenders import OURS
 from benchmarks.server.race import CONNECTIONS, LOADS
@@ -15,6 +16,7 @@ def report(results: Results) -> str:
         parts += [f"### {model}", closed_table(results, model), open_table(results, model)]
         parts += [f"{server}: {why}" for server, why in results.failures.get(model, {}).items()]
     parts.append("; ".join(f"{name} {value}" for name, value in results.conditions.items()))
+    parts.append(_costs(results))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -62,6 +64,16 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _costs(results: Results) -> str:
+    """What the client and others took of the machine, beside which the servers were measured."""
+    said = []
+    for name, value in (("the client", "client_cores"), ("others", "others_cores")):
+        cores = [each.values[value] for each in results.records if value in each.values]
+        if cores:
+            said.append(f"{name} took {median(cores):.2f} cores, {max(cores):.2f} at most")
+    return "; ".join(said)
 
 
 def _open_cells(results: Results, model: str, server: str, cell: str) -> tuple[str, str, str]:

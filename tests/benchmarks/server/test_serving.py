@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.server.contenders import BOUNDARY, Contender, ours, peers
-from benchmarks.server.serving import NotServing, descendants, serving
+from benchmarks.server.processes import descendants
+from benchmarks.server.serving import NotServing, serving
 from benchmarks.server.work import PeerSettings
 
 MODEL = Path("m.onnx")
