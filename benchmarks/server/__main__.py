@@ -21,7 +21,6 @@ from pathlib import Path
 
 from benchmarks.machine import this_machine
 from benchmarks.server.answers import expected_of
-from benchmarks.server.bare import cores
 from benchmarks.server.contenders import OURS, PEAK_OF, PEERS_PYTHON, ROOT, Contender, ours, peers
 from benchmarks.server.photographs import photographs
 from benchmarks.server.race import CELLS, Course, bare_round, peak_of, round_of
@@ -31,6 +30,7 @@ from benchmarks.server.summary import report
 from benchmarks.server.work import Work
 from model.command_line import exit_status
 from model.errors import Refused
+from service.engine.cpus import usable_cores
 
 BARE = "the bare engine"
 MODELS = [ROOT / "deploy/models/default" / name for name in ("model-int8.onnx", "model.onnx")]
@@ -109,7 +109,7 @@ def _course(
     if options.peak:
         peaks[model.name] = options.peak
     elif model.name not in peaks and any("%" in cell for cell in options.cells):
-        reference = {each.name: each for each in peers(options.peers, cores())}[PEAK_OF]
+        reference = {each.name: each for each in peers(options.peers, usable_cores())}[PEAK_OF]
         try:
             peaks[model.name] = peak_of(reference, course)
         except NotServing as why:
@@ -121,7 +121,7 @@ def _course(
 def _contenders(options: argparse.Namespace) -> list[Contender | None]:
     """Those that were asked for; the bare engine is None."""
     every = [ours(OURS, {}), *(_ours(*words) for words in options.ours)]
-    every += peers(options.peers, cores())
+    every += peers(options.peers, usable_cores())
     names = [*(each.name for each in every), BARE]
     unknown = [one for one in options.servers if not any(name.startswith(one) for name in names)]
     if unknown:

@@ -6,7 +6,6 @@ decoding. PHOTOGRAPHS is a folder; the figures are one JSON object.
 """
 
 import json
-import os
 import sys
 import threading
 import time
@@ -17,15 +16,11 @@ from statistics import median
 from typing import TypeVar
 
 from benchmarks.server.work import Work
+from service.engine.cpus import usable_cores
 from service.pictures.framing import Frame
 
 T = TypeVar("T")
 ARRAYS, DECODING = "the bare engine on frames", "the bare engine with decoding"
-
-
-def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def measure(
@@ -43,7 +38,7 @@ def measure(
             run(each)
             durations.append(time.perf_counter() - began)
 
-    # This thread is one of them: where ONNX Runtime pins its threads, others are slower than the one that loaded.
+    # This thread is one of them, as in a worker that does nothing else.
     others = [
         threading.Thread(target=work, args=(index * len(inputs) // at_once,))
         for index in range(1, at_once)
@@ -63,7 +58,8 @@ def main() -> None:
     model, folder, seconds = Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3])
     photographs = [path.read_bytes() for path in sorted(folder.iterdir())]
     figures: dict[str, dict[str, dict[str, float]]] = {ARRAYS: {}, DECODING: {}}
-    for cell, threads, at_once in (("alone", 0, 1), ("crowd", 1, cores())):
+    cores = usable_cores()
+    for cell, threads, at_once in (("alone", cores, 1), ("crowd", 1, cores)):
         work = Work(model, threads)
         frames = [work.frame(each) for each in photographs]
 

@@ -100,7 +100,7 @@ def peers(python: Path, cores: int) -> list[Contender]:
 
     mosec, mosec_throughput = both("mosec", module("mosec"), "/inference")
     mosec_latency = Contender(
-        "mosec, tuned for latency", python, module("mosec"), "/inference", tuned=True,
+        "mosec, tuned for latency", python, module("mosec"), "/inference", threads=cores, tuned=True,
         variables=PEER_VARIABLES | LONGER_TIMEOUT,
     )  # fmt: skip
     serve = ("-m", "bentoml", "serve", "benchmarks.server.bentoml_peer:Detect")
