@@ -12,6 +12,7 @@ VARIABLE=VALUE ...` adds it once more with others, or with PYTHONPATH=CHECKOUT f
 import argparse
 import math
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -190,4 +191,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # As an interruption, so that the server that runs is ended, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

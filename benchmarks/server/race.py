@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from benchmarks.server.serving import NotServing, serving
 
 SETTLE_S = 0.3  # what the cell before left spinning ends
 CONNECTIONS = 16
-ATTEMPTS = 4
+ATTEMPTS = 3
+CALM_S = 5.0
 # Of the peak, in percent.
 LOADS = (50, 80, 95)
 CELLS = ("alone", "crowd", *(f"{load} %" for load in LOADS))
@@ -75,7 +77,6 @@ def round_of(
         for cell in course.cells:
 
             def run(cell: str = cell) -> Load:
-                loop.run(asyncio.sleep(SETTLE_S))
                 return loop.run(_load(server.port, requests, cell, course, number))
 
             load, others = undisturbed(run, course.most_others)
@@ -118,10 +119,13 @@ def bare_round(course: Course, number: int, tell: Callable[[Record], None]) -> N
             tell(course.record(name, number, cell, values | {OTHERS: others}))
 
 
-def undisturbed(run: Callable[[], T], most_others: float) -> tuple[T, float]:
+def undisturbed(
+    run: Callable[[], T], most_others: float, calm_s: float = CALM_S
+) -> tuple[T, float]:
     """What `run` gave when others took least of the machine, and how many cores; the first time that it was little."""
     best: tuple[T, float] | None = None
     for _ in range(ATTEMPTS):
+        _wait_for_calm(most_others, calm_s)
         with Others() as others:
             result = run()
         if best is None or others.cores < best[1]:
@@ -142,6 +146,16 @@ def values_of(load: Load) -> Values:
         "failed": load.failed,
         "client_cores": load.client_cores,
     }
+
+
+def _wait_for_calm(most_others: float, calm_s: float) -> None:
+    """Returns when others have taken little for SETTLE_S, in which also the cell before ends, or after `calm_s`."""
+    until = time.monotonic() + calm_s
+    while True:
+        with Others() as others:
+            time.sleep(SETTLE_S)
+        if others.cores <= most_others or time.monotonic() >= until:
+            return
 
 
 async def _load(

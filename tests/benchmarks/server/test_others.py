@@ -8,6 +8,8 @@ BUSY = "import time\nwhile time.process_time() < 1: pass"
 # Its child soon has another parent; it keeps standard output open until it ends.
 ORPHAN = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BUSY!r}])"
 
+NEVER = -1.0  # others cannot take so little
+
 
 def ticks_of(script: str) -> int:
     before = own_ticks()
@@ -24,7 +26,7 @@ def test_a_run_is_repeated_until_others_are_quiet() -> None:
     runs = iter(range(ATTEMPTS))
     assert undisturbed(lambda: next(runs), float("inf"))[0] == 0
     runs = iter(range(ATTEMPTS))
-    result, others = undisturbed(lambda: next(runs), -1.0)
+    result, others = undisturbed(lambda: next(runs), NEVER, calm_s=0)
     assert list(runs) == []
     assert result in range(ATTEMPTS)
     assert others >= 0
