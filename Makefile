@@ -67,8 +67,12 @@ $(DEV_READY): pyproject.toml
 
 install: $(SERVE_READY)
 
-serve: $(SERVE_READY)
+# MODEL=runs/my/best.onnx is made of runs/my/best.pt first.
+serve: $(SERVE_READY) $(MODEL)
 	FPN_MODEL=$${FPN_MODEL:-$(MODEL)} $(SERVE)/bin/python -m service
+
+%.onnx: %.pt | $(DEV_READY)
+	$(DEV)/bin/fpn-export $< --out $@
 
 # The tests that promise a server without torch run it from $(SERVE), which has none.
 test: $(SERVE_READY) $(DEV_READY)

@@ -1,5 +1,6 @@
-"""`fpn-train`: a training run from one configuration file.
+"""`fpn-train`: a training run from one configuration file, or from a folder of labelled photographs.
 
+    fpn-train --data FOLDER --out DIR
     fpn-train CONFIG [--out DIR] [--resume] [--set KEY=VALUE ...] [--device cpu|cuda] [--dry-run] [--stop-after 2h]
                      [--stage joint|rpn|fast] [--init CHECKPOINT] [--freeze backbone,pyramid]
     torchrun --nproc-per-node 2 -m model.train CONFIG ...
@@ -20,6 +21,8 @@ from typing import get_args
 from model.command_line import add_device, duration, exit_status, output_folder
 from model.config.files import load_config
 from model.config.training import StageName, TrainConfig
+from model.curation.begin import CONFIG, begin
+from model.errors import Refused
 from model.training.dry_run import describe
 from model.training.precision import precision_for
 from model.training.processes import Processes, joined
@@ -33,16 +36,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> None:
-    config = load_config(options.config, (*options.set, *_stage_settings(options)))
     with joined(options.device) as processes:
+        logging.basicConfig(
+            level=logging.WARNING if processes.rank else logging.INFO, format="%(message)s"
+        )
+        path = _begun(options, processes) if options.data else options.config
+        config = load_config(path, (*options.set, *_stage_settings(options)))
         _execute(config, options, processes)
+
+
+def _begun(options: argparse.Namespace, processes: Processes) -> Path:
+    """The configuration of a run on `--data`: the one that it was begun with, or one that is chosen now."""
+    if options.out is None:
+        raise Refused("--data FOLDER needs --out DIR, where the configuration is written")
+    path: Path = options.out / CONFIG
+    if not options.resume and path.exists():
+        raise Refused(f"{path} exists: train with it (fpn-train {path}), or give another --out")
+    if not path.exists() and processes.rank == 0:
+        begin(options.data, options.out, gpu=options.device == "cuda")
+    processes.wait()
+    return path
 
 
 def _execute(config: TrainConfig, options: argparse.Namespace, processes: Processes) -> None:
     """This process's part of the run, or of what --dry-run says of it; the first of them speaks."""
-    logging.basicConfig(
-        level=logging.WARNING if processes.rank else logging.INFO, format="%(message)s"
-    )
     folder = options.out or output_folder(f"runs/{config.name}")
     device = f"cuda:{processes.local_rank}" if options.device == "cuda" else options.device
     precision = precision_for(config.precision, device)
@@ -57,7 +74,14 @@ def _execute(config: TrainConfig, options: argparse.Namespace, processes: Proces
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fpn-train", description="Train an FPN Faster R-CNN.")
-    parser.add_argument("config", type=Path, help="TOML or JSON file; see model/recipes")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("config", type=Path, nargs="?", help="TOML or JSON file; see model/recipes")
+    what.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="labelled photographs in any format: chooses a configuration and writes it into --out",
+    )
     parser.add_argument("--out", type=output_folder, help="the run's folder (default: runs/<name>)")
     parser.add_argument(
         "--dry-run", action="store_true", help="say what the run would be and take, write nothing"

@@ -40,7 +40,7 @@ from torch import Tensor
 
 from model.config.resize import Size
 from model.config.training import FormatName
-from model.data.annotations import Annotation, Category, ImageEntry
+from model.data.annotations import Annotation, Category, Document, ImageEntry
 from model.data.categories import with_classes_alone
 from model.data.faults import DataError, Fault, Inventory
 from model.data.formats.reading import read_labels
@@ -109,6 +109,19 @@ class CocoDataset:
         document = with_classes_alone(
             read_labels(annotations, images, format), without, annotations
         )
+        return cls.of(document, images, annotations, skip_empty=skip_empty, verify=verify)
+
+    @classmethod
+    def of(
+        cls,
+        document: Document,
+        images: Path,
+        annotations: Path,
+        *,
+        skip_empty: bool = False,
+        verify: bool = False,
+    ) -> "CocoDataset":
+        """The data set of a document that was read from `annotations`; as `read`."""
         require_any(document.images, images)
         faults: dict[Fault, list[str]] = defaultdict(list)
         found = usable(document.images, images, faults)
