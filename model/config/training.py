@@ -122,6 +122,7 @@ class TrainConfig:
         keep_every: steps; the detector of each is kept as step-N.pt; 0 keeps none.
         best_metric: of an evaluation, whose best detector is kept as best.pt: AP, AP50, "AP/cat" ...; empty is AP, or
             AR1k of the stage "rpn".
+        report: whether an evaluation writes the run's report (training/showing.py).
         patience: evaluations in a row that are no better, after which the run ends; 0 never ends it early.
     """
 
@@ -139,6 +140,7 @@ class TrainConfig:
     keep_every: NonNegative = 0
     best_metric: str = ""
     patience: NonNegative = 0
+    report: bool = True
 
     @model_validator(mode="after")
     def _stage_has_what_it_needs(self) -> Self:

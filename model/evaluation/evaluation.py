@@ -31,6 +31,7 @@ class Evaluation:
         scores: the precision and recall that the metrics summarise; classes in the metrics' order.
         proposals: of `all` proposals and of each level's; empty when not measured.
         thresholds, reference: those of the detections; None when there were several scales, which nothing serves.
+        results: the detections as COCO results; empty when there were several scales.
         scales: of each scale by itself and of all merged, of which the metrics are; empty when there was one.
     """
 
@@ -40,6 +41,7 @@ class Evaluation:
     scales: Mapping[str, ScaleFigures] = field(default_factory=dict)
     thresholds: Thresholds | None = None
     reference: Reference | None = None
+    results: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
     def __str__(self) -> str:
         """The figures as text tables, in percent."""
@@ -102,6 +104,7 @@ def evaluate(
         found_by_level,
         thresholds=best_thresholds(truth, results),
         reference=sightings.reference(),
+        results=results,
     )
 
 

@@ -72,3 +72,56 @@ def _figure(path: Path, inches: tuple[float, float]) -> Iterator[Figure]:
         figure = Figure(figsize=inches, layout="constrained")
         yield figure
         figure.savefig(path, dpi=_DPI, metadata={"Software": None})
+
+
+def save_lines(
+    path: Path, panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]]
+) -> None:
+    """Writes a panel of lines for each of `panels`: title -> name of the line -> its points (step, value)."""
+    across = min(_PANELS_ACROSS, len(panels))
+    down = ceil(len(panels) / across)
+    with _figure(path, (0.8 + 3.6 * across, 0.8 + 2.8 * down)) as figure:
+        grid = figure.subplots(down, across, squeeze=False)
+        places: Sequence[Axes] = grid.flatten().tolist()
+        for place in places[len(panels) :]:
+            place.remove()
+        for place, (title, lines) in zip(places, panels.items(), strict=False):
+            for name, points in lines.items():
+                steps, values = zip(*points, strict=True) if points else ((), ())
+                place.plot(steps, values, label=name, marker="." if len(points) < 40 else "")
+            place.set(title=title, xlabel="step")
+            place.legend()
+
+
+def save_matrix(
+    path: Path, title: str, names: Sequence[str], counts: Sequence[Sequence[int]]
+) -> None:
+    """Writes counts as a matrix, true class down and found class across, each row coloured by its shares."""
+    table = np.array(counts, np.float64)
+    shares = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
+    side = 2.5 + 0.5 * len(names)
+    with _figure(path, (side + 0.5, side)) as figure:
+        place = figure.subplots()
+        place.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for row, column in np.ndindex(table.shape):
+            if table[row, column]:
+                colour = "white" if shares[row, column] > 0.5 else "black"
+                text = f"{table[row, column]:.0f}"
+                place.text(column, row, text, ha="center", va="center", color=colour)
+        place.set_xticks(range(len(names)), [*names[:-1], "missed"], rotation=45, ha="right")
+        place.set_yticks(range(len(names)), [*names[:-1], "nothing there"])
+        place.set(title=title, xlabel="found", ylabel="true")
+        place.grid(visible=False)
+
+
+def save_counts(
+    path: Path, bars: Mapping[str, int], sides: Sequence[float], title: str = "boxes"
+) -> None:
+    """Writes how many boxes there are of each class, and how large they are: `sides` in pixels."""
+    with _figure(path, (4 + 0.35 * len(bars), 4)) as figure:
+        left, right = figure.subplots(1, 2)
+        left.bar(range(len(bars)), list(bars.values()))
+        left.set_xticks(range(len(bars)), list(bars), rotation=45, ha="right")
+        left.set(title=f"{title} of each class")
+        right.hist(np.array(sides), bins=30)
+        right.set(title="side, pixels (root of the area)")

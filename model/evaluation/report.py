@@ -6,6 +6,7 @@ most 100 detections an image. Curves of several classes are their mean, class by
     T, R, K, A, M   as in scoring.py
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from model.data.faults import Inventory
 from model.evaluation.detection_metrics import class_rows
 from model.evaluation.evaluation import Evaluation
+from model.evaluation.html_page import write_html
 from model.evaluation.plots import save_bars, save_curves
 from model.evaluation.scoring import EVERY_AREA, IOU_50, IOU_75, LARGE, MEDIUM, SMALL, Floats
 from model.evaluation.tables import markdown_table, percents
@@ -22,8 +24,22 @@ AXES = ("recall, %", "precision, %")
 AREAS = {"all": EVERY_AREA, "small": SMALL, "medium": MEDIUM, "large": LARGE}
 
 
-def write_report(folder: Path, title: str, inventory: Inventory, evaluation: Evaluation) -> None:
-    """Writes `report.md` and the plots that it shows into `folder`, which exists."""
+def write_report(
+    folder: Path,
+    title: str,
+    inventory: Inventory,
+    evaluation: Evaluation,
+    more: Sequence[str] = (),
+) -> None:
+    """Writes `report.md`, the plots that it shows and both in one `report.html` into `folder`, which exists.
+
+    Args:
+        folder: of the files.
+        title: of the page.
+        inventory: of the data set that was scored.
+        evaluation: what was measured.
+        more: parts of the page, in Markdown, that follow its first table.
+    """
     metrics = evaluation.metrics
     names = [name for name, boxes in metrics.boxes_per_class.items() if boxes]
     measured = np.array([boxes > 0 for boxes in metrics.boxes_per_class.values()])
@@ -31,6 +47,7 @@ def write_report(folder: Path, title: str, inventory: Inventory, evaluation: Eva
         f"# {title}",
         *str(inventory).splitlines(),
         markdown_table("", {"detections": percents(metrics.summary())}),
+        *more,
     ]
     if names:
         # Of the best 100 detections and the classes with objects: (T, R, K, A, M) -> (T, R, K', A)
@@ -56,6 +73,7 @@ def write_report(folder: Path, title: str, inventory: Inventory, evaluation: Eva
         save_bars(folder / "average_recall.png", "average recall of proposals", recalls)
         parts.append("![Average recall of the proposals of each level](average_recall.png)")
     (folder / PAGE).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    write_html(folder / PAGE)
 
 
 def _whole(precision: Floats) -> dict[str, dict[str, Floats]]:

@@ -21,6 +21,7 @@ FREE_KEYS = {
     "keep_every",
     "best_metric",
     "patience",
+    "report",
     # what it comes to is compared by itself
     "precision",
     "schedule.steps",

@@ -18,6 +18,8 @@ import torch
 from model.config.files import ConfigError, to_mapping
 from model.config.training import TrainConfig
 from model.errors import Stopped
+from model.evaluation.detection_metrics import format_table
+from model.evaluation.evaluation import evaluate
 from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import stage_figures
 from model.network.checkpoint import (
@@ -36,6 +38,7 @@ from model.training.precision import Precision
 from model.training.processes import ALONE, Processes
 from model.training.recorder import Recorder
 from model.training.resumption import interrupted, require_no_run
+from model.training.showing import BATCHES, FOLDER, save_batch, save_run_report
 from model.training.stages import begin_stage
 from model.training.stopping import Stopping
 from model.training.trainer import Trainer
@@ -136,6 +139,7 @@ class Run:
         over = stopping.asked(self.best.given_up)
         started = time.perf_counter()
         for batches in () if over else self.batches():
+            self._show(batches)
             with stopping.whole():
                 values = self.trainer.step(self.done, batches)
                 self.done += 1
@@ -157,6 +161,12 @@ class Run:
             started = time.perf_counter()
         if recorder and self.done < total:
             self._end_early(recorder, stopping)
+
+    def _show(self, batches: list[Batch]) -> None:
+        """Draw what the first steps look at."""
+        if self.config.report and not self.processes.rank and self.done < BATCHES:
+            names = self.datasets.training.class_names
+            save_batch(self.folder / FOLDER, self.done + 1, batches, names)
 
     def _recall(self, recorder: Recorder) -> None:
         """Take up the evaluations before an interruption, and make the one that it came before."""
@@ -243,14 +253,20 @@ class Run:
             return
         detector.eval()
         loading = Loading(self.config.schedule.batch_size, self.config.data.workers, progress=True)
-        table, figures = stage_figures(
-            detector, validation, self.config.stage, self.datasets.val_proposals, loading
-        )
+        stage, evaluation = self.config.stage, None
+        if stage == "joint":
+            evaluation = evaluate(detector, validation, loading)
+            table, figures = format_table(evaluation.metrics), evaluation.metrics.scalars()
+        else:
+            proposals = self.datasets.val_proposals
+            table, figures = stage_figures(detector, validation, stage, proposals, loading)
         detector.train()
         recorder.say(table)
         if self.best.add(self.done, figures):
             self._write("best.pt")
         recorder.record(self.done, figures)
+        if self.config.report and evaluation is not None:
+            save_run_report(self.folder, self.datasets.training, validation, evaluation)
 
 
 def _require_equal_shares(config: TrainConfig, processes: Processes) -> None:

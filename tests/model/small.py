@@ -82,6 +82,7 @@ def run_values(root: Path, steps: int) -> dict[str, Any]:
         "seed": 3,
         "precision": "float32",
         "checkpoint_every": 0,
+        "report": False,
     }
 
 
