@@ -16,6 +16,7 @@ import signal
 import socket
 import struct
 import sys
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -97,9 +98,13 @@ def end_with(parent: int) -> None:
 def limit_memory(most_bytes: int) -> None:
     """Lets allocations beyond `most_bytes` fail, and leaves no dump of anybody's image behind a crash."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # What is allocated, not what is mapped: libraries and threads reserve far more addresses than memory. macOS
-    # takes the value and does not keep to it.
-    resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
+    # What is allocated, not what is mapped: libraries and threads reserve far more addresses than memory.
+    _, allowed = resource.getrlimit(resource.RLIMIT_DATA)
+    if allowed != resource.RLIM_INFINITY:
+        most_bytes = min(most_bytes, allowed)
+    # Only Linux is known to keep to it, and others may refuse the value.
+    with suppress(ValueError) if sys.platform != "linux" else nullcontext():
+        resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
 
 
 def serve(link: socket.socket, pixels: mmap.mmap, framing: Framing) -> None:
