@@ -24,6 +24,8 @@ from service.golden import Verdict, refuse_wrong, verdicts
 from service.inference import Framed, Inference, Model
 from service.metrics import Metrics
 from service.pace import Pace
+from service.pictures.drawer import Drawer, DrawingLimits
+from service.pictures.drawing import Mark, PictureType
 from service.pictures.framing import Frame, Framing, Size
 from service.pictures.header import header
 from service.pictures.pool import DecodingLimits, DecodingPool
@@ -93,6 +95,11 @@ class Detector:
             framing,
             DecodingLimits(settings.decode_workers, settings.decode_memory_bytes, settings.stall_s),
         )
+        self._drawer = Drawer(
+            DrawingLimits(
+                settings.decode_workers, settings.decode_memory_bytes, settings.max_pixels
+            )
+        )
         self._decoding_pace: Pace[None] = Pace()
         self.readiness.watch(lambda: self._decoding.fault)
         metrics.ready.set_function(lambda: self.readiness.not_ready is None)
@@ -143,6 +150,19 @@ class Detector:
             async with asyncio.TaskGroup() as group:
                 answers = [group.create_task(self._answer(each, work, permit)) for each in images]
         return [answer.result() for answer in answers]
+
+    async def picture(
+        self, image: SentImage, found: Detected, picture_type: PictureType, deadline: float
+    ) -> bytes:
+        """The image, in which `found` was found, with its detections drawn on it. Raises as `Drawer.picture`."""
+        assert isinstance(image.content, bytes)
+        marks = [
+            Mark(
+                each.box, f"{each.label} {each.score:.2f}", self.manifest.classes.index(each.label)
+            )
+            for each in found.detections
+        ]
+        return await self._drawer.picture(image.content, marks, picture_type, deadline)
 
     async def _answer(self, image: SentImage, work: Work, permit: Permit) -> Found | ServiceError:
         try:

@@ -6,12 +6,14 @@ from typing import Any
 from service.http.multipart_bodies import PART
 from service.http.problems import INTERNAL, KINDS, MEDIA_TYPE, catalogue
 from service.http.receiving import JSON, MULTIPART, OCTETS
+from service.pictures.drawing import FORMATS
 
 DESCRIPTION = f"""
 Objects in photographs, and the proposals of every pyramid level that led to them.
 
     curl -F images=@photo.jpg 'http://localhost:8000/detect?score_threshold=0.5'
     curl --data-binary @photo.jpg -H 'Content-Type: image/jpeg' http://localhost:8000/detect
+    curl -F images=@photo.jpg -H 'Accept: image/jpeg' http://localhost:8000/detect -o drawn.jpg
 
 Errors are RFC 9457 problems (`{MEDIA_TYPE}`); compare `type`. 503 carries `Retry-After` where
 trying again makes sense.
@@ -54,6 +56,11 @@ DETECT_BODY: dict[str, Any] = {
         OCTETS: {"schema": _BINARY},
         JSON: _images(_BASE64),
     },
+}
+
+# Beside JSON, for who prefers them.
+PICTURES: dict[int | str, dict[str, Any]] = {
+    200: {"content": {kind: {"schema": _BINARY} for kind in FORMATS}}
 }
 
 

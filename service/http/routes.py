@@ -6,13 +6,15 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client.exposition import choose_encoder
 
-from service.detector import Detector, Work
+from service.detections import Detected
+from service.detector import Detector, SentImage, Work
 from service.engine.engine import Engine
 from service.errors import Unavailable
+from service.http.accept import check_single, picture_type
 from service.http.bodies import read_images
 from service.http.disconnect import unless_disconnected
-from service.http.openapi import DETECT_BODY, problem_responses
-from service.http.receiving import BodyLimits
+from service.http.openapi import DETECT_BODY, PICTURES, problem_responses
+from service.http.receiving import JSON, BodyLimits
 from service.http.schemas import (
     DetectQuery,
     DetectResponse,
@@ -21,6 +23,7 @@ from service.http.schemas import (
     WarmedBucket,
     detect_response,
 )
+from service.pictures.drawing import PictureType
 
 router = APIRouter()
 
@@ -28,7 +31,7 @@ router = APIRouter()
 @router.post(
     "/detect",
     response_model=DetectResponse,
-    responses=problem_responses(400, 408, 413, 415, 422, 500, 503, 504),
+    responses=PICTURES | problem_responses(400, 408, 413, 415, 422, 500, 503, 504),
     openapi_extra={"requestBody": DETECT_BODY},
     summary="Detect objects in one or more images",
 )
@@ -37,19 +40,20 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
 
     Boxes are [x1, y1, x2, y2] in pixels of the upright image (EXIF orientation applied). A bad
     image among several is answered with `error` in its place; when all are bad, the request fails
-    as the first one.
+    as the first one. Of one image, a client that prefers a picture to JSON (`Accept: image/jpeg`)
+    gets the image with its detections drawn on it.
     """
     detector: Detector = request.app.state.detector
     limits: BodyLimits = request.app.state.body_limits
-    wanted = query.wanted(detector.manifest)
+    wanted, kind = query.wanted(detector.manifest), picture_type(request)
     deadline = detector.deadline(query.timeout_s)
     detector.look(deadline, query.priority)
     with detector.admission.receive() as receipt:
         images = await read_images(request, limits, deadline, receipt)
+        if kind:
+            check_single(images)
         work = Work(wanted, deadline, query.priority)
-        outcomes = await unless_disconnected(request.receive, detector.detect(images, work))
-        total_s = perf_counter() - request.state.began
-        return _encoded(detect_response(outcomes, detector.manifest, total_s), request)
+        return await unless_disconnected(request.receive, _answer(request, images, work, kind))
 
 
 @router.get(
@@ -106,17 +110,35 @@ async def metrics(request: Request) -> Response:
     return Response(encode(request.app.state.metrics.registry), media_type=content_type)
 
 
-def _encoded(reply: DetectResponse, request: Request) -> Response:
-    """The reply as JSON, with its timings in Server-Timing (milliseconds) and in the log line."""
+async def _answer(
+    request: Request, images: list[SentImage], work: Work, kind: PictureType | None
+) -> Response:
+    """What was found in the images, as JSON or drawn on the only one."""
+    detector: Detector = request.app.state.detector
+    outcomes = await detector.detect(images, work)
+    total_s = perf_counter() - request.state.began
+    reply = detect_response(outcomes, detector.manifest, total_s)
     began = perf_counter()
-    body = reply.model_dump_json(exclude_none=True)
-    encode_s = perf_counter() - began
-    request.app.state.metrics.stage_seconds.labels("encode").observe(encode_s)
-    timings = {**reply.timings_s.model_dump(), "encode": round(encode_s, 6)}
+    (found, *_) = reply.images
+    if kind is None or not isinstance(found, Detected):
+        body = reply.model_dump_json(exclude_none=True)
+        return _timed(Response(body, media_type=JSON), reply, "encode", began, request)
+    picture = await detector.picture(images[0], found, kind, work.deadline)
+    return _timed(Response(picture, media_type=kind), reply, "draw", began, request)
+
+
+def _timed(
+    response: Response, reply: DetectResponse, stage: str, began: float, request: Request
+) -> Response:
+    """The response to `reply`, with its timings in Server-Timing (milliseconds) and in the log line."""
+    stage_s = perf_counter() - began
+    request.app.state.metrics.stage_seconds.labels(stage).observe(stage_s)
+    timings = {**reply.timings_s.model_dump(), stage: round(stage_s, 6)}
     request.state.log_fields = {
         "images": len(reply.images),
         "batch_images": reply.batch.size,
         **{f"{name}_s": value for name, value in timings.items() if name != "total"},
     }
     header = ", ".join(f"{name};dur={1000 * value:.3f}" for name, value in timings.items())
-    return Response(body, headers={"server-timing": header}, media_type="application/json")
+    response.headers["server-timing"] = header
+    return response

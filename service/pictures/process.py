@@ -163,9 +163,9 @@ def anonymous_file() -> BinaryIO:
     return cast(BinaryIO, tempfile.TemporaryFile())
 
 
-def started_process(orders: Orders) -> subprocess.Popen[bytes]:
-    """The process, starting. It sees the packages that this one sees, and nothing in the working directory."""
-    environment = {
+def worker_environment() -> dict[str, str]:
+    """The variables of a process that decodes: it sees the packages that this one sees."""
+    return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),
         # numpy multiplies no matrices there, and each of OpenBLAS' threads would count as 8 MiB of memory.
@@ -174,10 +174,14 @@ def started_process(orders: Orders) -> subprocess.Popen[bytes]:
         "MALLOC_MMAP_THRESHOLD_": str(KEPT_BYTES),
         "MALLOC_TRIM_THRESHOLD_": str(2 * KEPT_BYTES),
     }
+
+
+def started_process(orders: Orders) -> subprocess.Popen[bytes]:
+    """The process, starting. It sees nothing in the working directory."""
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "service.pictures.worker", orders.as_json()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
-        env=environment,
+        env=worker_environment(),
         pass_fds=(orders.link, orders.pixels),
     )
