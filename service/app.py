@@ -20,6 +20,7 @@ from service.http.access import AccessLog
 from service.http.doorway import Doorway
 from service.http.handlers import on_http_exception, on_service_error, on_validation_error
 from service.http.openapi import DESCRIPTION
+from service.http.page.page import router as page_router
 from service.http.pages import FILES, FILES_PATH, pages
 from service.http.receiving import BodyLimits
 from service.http.routes import router
@@ -97,6 +98,7 @@ def _application(settings: Settings, metrics: Metrics) -> FastAPI:
     app.include_router(router)
     app.include_router(pages)
     app.mount(FILES_PATH, FILES)
+    app.include_router(page_router)
     return app
 
 
