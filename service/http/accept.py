@@ -1,26 +1,26 @@
 """What the Accept header of /detect asks for: JSON, or the photograph with what was found drawn on it."""
 
+from dataclasses import dataclass
+
 from starlette.requests import Request
 
-from service.detector import SentImage
-from service.errors import InvalidRequest
 from service.http.receiving import JSON
 from service.pictures.drawing import FORMATS, PictureType
 
 
-def picture_type(request: Request) -> PictureType | None:
-    """The kind of picture that is preferred to JSON, which is what everybody gets who says nothing."""
+@dataclass(frozen=True)
+class Picture:
+    """A picture of this media type is asked for."""
+
+    kind: PictureType
+
+
+def picture(request: Request) -> Picture | None:
+    """The picture that is preferred to JSON, which is what everybody gets who says nothing."""
     qualities = _qualities(request.headers.get("accept", "*/*"))
     best = max(FORMATS, key=lambda kind: _quality(kind, qualities))
-    return best if _quality(best, qualities) > _quality(JSON, qualities) else None
-
-
-def check_single(images: list[SentImage]) -> None:
-    """Raises InvalidRequest unless there is one image: an answer is one picture."""
-    if len(images) != 1:
-        raise InvalidRequest(
-            f"Accept: a picture is drawn of one image, got {len(images)}: send one, or accept {JSON}"
-        )
+    preferred = _quality(best, qualities) > _quality(JSON, qualities)
+    return Picture(best) if preferred else None
 
 
 def _qualities(accept: str) -> dict[str, float]:

@@ -58,9 +58,14 @@ DETECT_BODY: dict[str, Any] = {
     },
 }
 
-# Beside JSON, for who prefers them.
-PICTURES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {kind: {"schema": _BINARY} for kind in FORMATS}}
+# Beside JSON: what Accept prefers to it, and format=yolo.
+OTHER_THAN_JSON: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {
+            **{kind: {"schema": _BINARY} for kind in FORMATS},
+            "text/plain": {"schema": {"type": "string"}},
+        }
+    }
 }
 
 

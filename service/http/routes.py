@@ -6,14 +6,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client.exposition import choose_encoder
 
-from service.detections import Detected
 from service.detector import Detector, SentImage, Work
 from service.engine.engine import Engine
 from service.errors import Unavailable
-from service.http.accept import check_single, picture_type
+from service.http.accept import Picture, picture
 from service.http.bodies import read_images
 from service.http.disconnect import unless_disconnected
-from service.http.openapi import DETECT_BODY, PICTURES, problem_responses
+from service.http.formats import Format, check_shape, formatted
+from service.http.openapi import DETECT_BODY, OTHER_THAN_JSON, problem_responses
 from service.http.receiving import JSON, BodyLimits
 from service.http.schemas import (
     DetectQuery,
@@ -22,8 +22,8 @@ from service.http.schemas import (
     ModelResponse,
     WarmedBucket,
     detect_response,
+    found_in_all,
 )
-from service.pictures.drawing import PictureType
 
 router = APIRouter()
 
@@ -31,7 +31,7 @@ router = APIRouter()
 @router.post(
     "/detect",
     response_model=DetectResponse,
-    responses=PICTURES | problem_responses(400, 408, 413, 415, 422, 500, 503, 504),
+    responses=OTHER_THAN_JSON | problem_responses(400, 408, 413, 415, 422, 500, 503, 504),
     openapi_extra={"requestBody": DETECT_BODY},
     summary="Detect objects in one or more images",
 )
@@ -45,15 +45,14 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     """
     detector: Detector = request.app.state.detector
     limits: BodyLimits = request.app.state.body_limits
-    wanted, kind = query.wanted(detector.manifest), picture_type(request)
+    wanted, shape = query.wanted(detector.manifest), picture(request) or query.format
     deadline = detector.deadline(query.timeout_s)
     detector.look(deadline, query.priority)
     with detector.admission.receive() as receipt:
         images = await read_images(request, limits, deadline, receipt)
-        if kind:
-            check_single(images)
+        check_shape(shape, len(images))
         work = Work(wanted, deadline, query.priority)
-        return await unless_disconnected(request.receive, _answer(request, images, work, kind))
+        return await unless_disconnected(request.receive, _answer(request, images, work, shape))
 
 
 @router.get(
@@ -111,20 +110,23 @@ async def metrics(request: Request) -> Response:
 
 
 async def _answer(
-    request: Request, images: list[SentImage], work: Work, kind: PictureType | None
+    request: Request, images: list[SentImage], work: Work, shape: Format | Picture
 ) -> Response:
-    """What was found in the images, as JSON or drawn on the only one."""
+    """What was found in the images, in the shape that was asked for."""
     detector: Detector = request.app.state.detector
     outcomes = await detector.detect(images, work)
     total_s = perf_counter() - request.state.began
     reply = detect_response(outcomes, detector.manifest, total_s)
     began = perf_counter()
-    (found, *_) = reply.images
-    if kind is None or not isinstance(found, Detected):
-        body = reply.model_dump_json(exclude_none=True)
-        return _timed(Response(body, media_type=JSON), reply, "encode", began, request)
-    picture = await detector.picture(images[0], found, kind, work.deadline)
-    return _timed(Response(picture, media_type=kind), reply, "draw", began, request)
+    if isinstance(shape, Picture):
+        (found,) = found_in_all(outcomes)
+        drawn = await detector.picture(images[0], found, shape.kind, work.deadline)
+        return _timed(Response(drawn, media_type=shape.kind), reply, "draw", began, request)
+    if shape == "json":
+        response = Response(reply.model_dump_json(exclude_none=True), media_type=JSON)
+    else:
+        response = formatted(found_in_all(outcomes), shape, detector.manifest)
+    return _timed(response, reply, "encode", began, request)
 
 
 def _timed(

@@ -11,6 +11,7 @@ from service.engine.kernels import Kernels
 from service.engine.layouts import Layout
 from service.engine.tuning import Timing
 from service.errors import InvalidRequest, ServiceError
+from service.http.formats import Format
 from service.http.problems import ProblemDetails, problem_from
 from service.waiting import Lane
 
@@ -44,6 +45,10 @@ class DetectQuery(BaseModel):
     classes: list[str] = Field([], description="only detections of these classes; repeatable")
     proposals: int = Field(10, ge=0, description="the most proposals of each level; 0 for none")
     levels: list[str] = Field([], description="only proposals of these levels; repeatable")
+    format: Format = Field(
+        "json",
+        description="json, or of the detections alone: coco results, a yolo text, labelstudio predictions",
+    )
     priority: Lane = Field(
         "interactive", description="bulk has its turn when nothing interactive waits"
     )
@@ -173,6 +178,14 @@ def detect_response(
         ),
         batch=_batches(found),
     )
+
+
+def found_in_all(outcomes: list[Found | ServiceError]) -> list[Detected]:
+    """What was found in every image. Raises the first error: not every format has a place for one."""
+    for outcome in outcomes:
+        if isinstance(outcome, ServiceError):
+            raise outcome
+    return [outcome.detected for outcome in outcomes if isinstance(outcome, Found)]
 
 
 def _entry(outcome: Found | ServiceError) -> Detected | ImageError:

@@ -157,6 +157,9 @@ async function loadModel() {
   state.model = manifest;
   at("model").textContent = `${manifest.name} ${manifest.version}`;
   at("threshold").min = Math.floor(100 * manifest.suppression.score) / 100;
+  // The server's own default.
+  state.threshold = manifest.thresholds?.every.score ?? state.threshold;
+  at("threshold").value = state.threshold;
   at("most").max = manifest.max_proposals;
 }
 

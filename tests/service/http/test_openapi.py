@@ -30,7 +30,7 @@ def test_every_refusal_is_described_as_a_problem(document: dict[str, Any]) -> No
     responses = document["paths"]["/detect"]["post"]["responses"]
     assert set(responses) == {"200", "400", "408", "413", "415", "422", "500", "503", "504"}
     for code, response in responses.items():
-        expected = {"application/json", *FORMATS} if code == "200" else {MEDIA_TYPE}
+        expected = {"application/json", "text/plain", *FORMATS} if code == "200" else {MEDIA_TYPE}
         assert set(response["content"]) == expected
 
 
@@ -51,6 +51,7 @@ def test_every_parameter_of_the_query_is_described(document: dict[str, Any]) -> 
         "classes",
         "proposals",
         "levels",
+        "format",
         "priority",
         "timeout_s",
     }
