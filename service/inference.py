@@ -173,15 +173,20 @@ class Inference:
         return sorted({min(each, most) for each in tried})
 
     async def _settle(self) -> None:
-        """Measures the layouts, where there is a choice, and keeps those that pay."""
-        tried = candidates(self._model.layouts, self._batches())
+        """Measures the layouts, where there is a choice, and keeps those that pay, or that somebody has decided on."""
+        batches = self._batches()
+        layouts = [replace(layout, batch=batches[0]) for layout in self._model.layouts]
+        tried = candidates(layouts, batches)
         buckets = sorted(self._model.manifest.buckets, key=prod)
         middle = buckets[len(buckets) // 2]
         if len(tried) > 1:
             self.timings = await measured(
                 tried, lambda layout: self._run_empty(middle, layout.batch, layout), self._threads
             )
-        kept = chosen(self.timings) if self.timings else tried
+        kept = chosen(layouts, self.timings)
+        if self._settings.runners:
+            batch_of = {layout.runs: layout.batch for layout in kept}
+            kept = [replace(each, batch=batch_of.get(each.runs, each.batch)) for each in layouts]
         self._model.settle(kept)
         self._cores.layouts = tuple(kept)
         fields = {f"{each.runs}x{each.threads}": each.batch for each in kept}

@@ -9,7 +9,8 @@ import pytest
 
 from service.detections import Wanted
 from service.detector import Detector, Found, Work
-from service.engine.engine import Engine
+from service.engine.engine import Engine, EngineOptions
+from service.engine.layouts import Layout
 from service.errors import (
     DeadlineExceeded,
     InferenceFailed,
@@ -206,3 +207,12 @@ async def test_outcomes_and_stages_are_measured(tiny_path: Path) -> None:
         # 30 x 40 becomes 32 x 43 in 32 x 64
         assert sample("fpn_batch_padding_ratio_sum") == pytest.approx(1 - 43 / 64)
         assert sample("fpn_ready") == 1
+
+
+async def test_what_somebody_has_decided_is_not_measured_away(tiny_path: Path) -> None:
+    settings = small_settings(tiny_path, threads=2, runners=2, max_batch=3)
+    model = GatedModel(Engine(tiny_path, "cpu", 2, EngineOptions(runners=2)))
+    detector = Detector(model, settings, Metrics())
+    await detector.warm_up()
+    assert detector.inference.layouts == (Layout(1, 2, 3), Layout(2, 1, 3))
+    await detector.stop()
