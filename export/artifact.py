@@ -34,7 +34,6 @@ from export.runtime import onnxruntime
 from export.storage import stored_in_halves
 from model.errors import Refused
 from model.network.detector import Detector
-from model.network.fpn import LEVELS
 from model.network.halves import with_halved_weights
 from model.network.pooling import MAX_SIDE
 
@@ -105,7 +104,7 @@ def write_artifact(
         order: what is wanted; float32 by default.
 
     Raises:
-        UnfitDetector: its features are not P2..P6, or its pooling has no operator in the graph.
+        UnfitDetector: a stage is untrained, its frames are too large, or its pooling has no operator in the graph.
         ParityError: the graph does not hold the detector's weights, or does not answer as it does.
         AccuracyError: int8 finds too much less than float32.
         DataError: an image or the validation set cannot be used.
@@ -130,12 +129,7 @@ def require_servable(detector: Detector) -> None:
             f"expected a detector with both stages trained, but {', '.join(sorted(detector.untrained))} is not: this"
             " is the checkpoint of one stage"
         )
-    pyramid, roi = detector.config.pyramid, detector.config.roi
-    if detector.fpn.levels != LEVELS:
-        raise UnfitDetector(
-            f"an artifact holds proposals of P2..P6, but a detector of pyramid.kind {pyramid.kind!r} has those of"
-            f" {len(detector.fpn.levels)} level; it can be trained and evaluated, not served"
-        )
+    roi = detector.config.roi
     largest = max(max(frame) for frame in detector.config.resize.buckets)
     if largest > MAX_SIDE:
         raise UnfitDetector(

@@ -94,19 +94,30 @@ def missing_weights(detector: Detector, model: onnx.ModelProto) -> list[str]:
     """The names of the weights of `detector`, its norms folded, that `model` does not hold bit by bit.
 
     No answer can show a weight that the images of a comparison do not reach, such as one of a class that is nowhere
-    seen. Biases of zeros are not looked for: the exporter leaves them out.
+    seen. The exporter gives some another shape, as a norm's, and turns some matrices; what does nothing, zeros that are
+    added and ones that are multiplied, it leaves out, and they are not looked for.
     """
-    held = {_fingerprint(onnx.numpy_helper.to_array(tensor)) for tensor in model.graph.initializer}
+    held = set()
+    for tensor in model.graph.initializer:
+        values = onnx.numpy_helper.to_array(tensor)
+        held.add(_fingerprint(values))
+        if values.ndim == 2:
+            held.add(_fingerprint(values.T))
     parameters = with_plain_convolutions(detector).named_parameters()
     return [
         name
         for name, value in parameters
-        if value.any() and _fingerprint(value.detach().numpy()) not in held
+        if not (_all(value, 0) or _all(value, 1))
+        and _fingerprint(value.detach().numpy()) not in held
     ]
 
 
-def _fingerprint(weights: NDArray[Any]) -> tuple[tuple[int, ...], bytes]:
-    return weights.shape, hashlib.sha256(np.ascontiguousarray(weights).tobytes()).digest()
+def _all(weights: Tensor, value: int) -> bool:
+    return bool((weights == value).all())
+
+
+def _fingerprint(weights: NDArray[Any]) -> tuple[int, bytes]:
+    return weights.size, hashlib.sha256(np.ascontiguousarray(weights).tobytes()).digest()
 
 
 class _Inference(nn.Module):

@@ -182,7 +182,8 @@ def _regions(outputs: Outputs, frame: Frame, manifest: Manifest, count: int) -> 
 
 
 def _level_names(manifest: Manifest) -> dict[int, str]:
-    return {level.number: level.name for level in manifest.levels}
+    # regions are pooled from the first of several levels of one stride
+    return {level.number: level.name for level in reversed(manifest.levels)}
 
 
 def _box(box: NDArray[np.float64]) -> Box:

@@ -30,7 +30,7 @@ def small_detector(seed: int = 0) -> Detector:
     torch.manual_seed(seed)
     detector = Detector(from_mapping(DetectorConfig, values, "small_detector"), CLASS_NAMES).eval()
     with torch.no_grad():
-        _spread(detector)
+        spread(detector)
     return detector
 
 
@@ -50,23 +50,26 @@ def noise(count: int, frame: tuple[int, int], seed: int = 0) -> Tensor:
     return (fine * 255).to(torch.uint8)
 
 
-def _spread(detector: Detector) -> None:
+def spread(detector: Detector) -> None:
+    """Scale every predictor so that its outputs spread as trained ones do."""
     images, sizes = noise(2, (64, 96)), torch.tensor([[64, 96], [64, 96]])
-    pyramid = detector.fpn(detector.backbone(detector.normalise(images, sizes)))
-    assert isinstance(detector.fpn, FeaturePyramid)
-    for convolution in detector.fpn.outputs:
-        _rescale(convolution, torch.cat([level.flatten() for level in pyramid]), 1.0)
+    pyramid = detector.features(detector.normalise(images, sizes))
+    if isinstance(detector.fpn, FeaturePyramid):
+        every = torch.cat([level.flatten() for level in pyramid])
+        for convolution in detector.fpn.outputs:
+            _rescale(convolution, every, 1.0)
     pyramid, predictions = detector(detector.normalise(images, sizes))
     _rescale(detector.rpn.logits, torch.cat([level.logits.flatten() for level in predictions]), 2.0)
     _rescale(detector.rpn.deltas, torch.cat([level.deltas.flatten() for level in predictions]), 0.3)
     boxes = torch.tensor([[0.0, 0, 30, 20], [10, 10, 60, 50], [40, 5, 90, 60], [0, 0, 96, 64]])
-    pooled = pool_regions(pyramid, boxes, torch.tensor([0, 0, 1, 1]), detector.config.roi)
+    owners = torch.tensor([0, 0, 1, 1])
+    pooled = pool_regions(pyramid, boxes, owners, detector.config.roi, detector.pooled_levels)
     logits, deltas = detector.roi(pooled)
     _rescale(detector.roi.logits, logits.flatten(), 2.0)
     _rescale(detector.roi.deltas, deltas.flatten(), 0.5)
 
 
 def _rescale(layer: nn.Module, outputs: Tensor, deviation: float) -> None:
-    """Make a layer without bias give outputs of standard deviation `deviation`."""
+    """Make a layer whose bias is zero give outputs of standard deviation `deviation`."""
     assert isinstance(layer.weight, Tensor)
     layer.weight.mul_(deviation / outputs.std())

@@ -1,15 +1,16 @@
-"""torchvision's detector with weights that are random and yet find things: the oracle of the parity tests.
+"""torchvision's detectors with weights that are random and yet find things: the oracles of the parity tests.
 
-Fresh weights score everything alike, and then any two detectors agree. Here the frozen norms hold the statistics of one
-photograph, and each predictor sees whitened features of it: in that space random directions are independent, so
-anchors and classes score and move apart, hundreds of proposals are distinct, and dozens of detections are of many
-classes. The norms' epsilon is 0, as in torchvision's published file.
+Fresh weights score everything alike, and then any two detectors agree. Here the norms hold the statistics of several
+photographs (of one for the plain ResNet-50), and each predictor sees whitened features of them: in that space random
+directions are independent, so anchors and classes score and move apart, hundreds of proposals are distinct, and dozens
+of detections are of many classes. The epsilon of the norms is 0 where it is so in torchvision's published file.
 
 Legend
     P   samples: positions of the pyramid, or regions       d   features of a sample
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +18,8 @@ import skimage.data
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.models.detection import FasterRCNN, fasterrcnn_resnet50_fpn
+from torchvision.models import get_model
+from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import FrozenBatchNorm2d
 
@@ -31,10 +33,12 @@ LEAST_VARIANCE = 1e-2
 GAINS = (1.0, 1.2, 1.5, 2.2)
 # Added to the background's logit, so that most regions show nothing, as in a trained detector.
 BACKGROUND = 5.0
+# Their published files were trained on from norms without it.
+WITHOUT_EPSILON = ("fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn")
 
 
 def photograph(name: str, size: tuple[int, int]) -> Tensor:
-    """One of `PHOTOGRAPHS` at `size` (height, width), uint8 [3, height, width]."""
+    """A photograph of scikit-image's, such as `PHOTOGRAPHS`, at `size` (height, width), uint8 [3, height, width]."""
     image = Image.fromarray(getattr(skimage.data, name)())
     resized = image.resize(size[::-1], Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
@@ -56,15 +60,20 @@ class Answers(NamedTuple):
 
 
 @functools.cache
-def torchvision_detector(seed: int = 0) -> FasterRCNN:
-    """fasterrcnn_resnet50_fpn for 91 classes, in evaluation mode; the same weights for the same seed."""
+def torchvision_detector(name: str = "fasterrcnn_resnet50_fpn", seed: int = 0) -> FasterRCNN:
+    """torchvision's model of that name for 91 classes, in evaluation mode; the same weights for the same seed."""
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(seed)
-        model = fasterrcnn_resnet50_fpn(weights=None, weights_backbone=None)
-        size = (320, 480)
-        pixels = model.transform.normalize(photograph(PHOTOGRAPHS[0], size) / 255)
-        images = ImageList(pixels[None], [size])
-        _freeze_norms(model.backbone.body, images.tensors)
+        model = get_model(name, weights=None, weights_backbone=None)
+        first = name == "fasterrcnn_resnet50_fpn"
+        photographs, size = (PHOTOGRAPHS[:1], (320, 480)) if first else (PHOTOGRAPHS, (256, 384))
+        pixels = torch.stack(
+            [model.transform.normalize(photograph(each, size) / 255) for each in photographs]
+        )
+        images = ImageList(pixels, [size] * len(photographs))
+        _settle_norms(model.backbone, lambda: model.backbone(images.tensors))
+        if name in WITHOUT_EPSILON:
+            _freeze_norms(model.backbone.body)
         _spread(model, images)
     return model.eval()
 
@@ -95,10 +104,10 @@ def torchvision_answers(model: FasterRCNN, image: Tensor) -> Answers:
     )
 
 
-def matched(one: Found, other: Found) -> float:
-    """Of all boxes on both sides, the share that has a partner of its own: same label, IoU > 0.99, score in 1e-3."""
+def matched(one: Found, other: Found, apart: float = 1e-3) -> float:
+    """Of all boxes on both sides, the share with a partner of its own: same label, IoU > 0.99, scores not `apart`."""
     same = one.labels[:, None] == other.labels[None, :]
-    same &= (one.scores[:, None] - other.scores[None, :]).abs() <= 1e-3
+    same &= (one.scores[:, None] - other.scores[None, :]).abs() <= apart
     overlap = box_iou(one.boxes, other.boxes) * same
     pairs = 0
     while overlap.numel() and overlap.max() > 0.99:
@@ -126,14 +135,19 @@ def _classless(boxes: Tensor, scores: Tensor) -> Found:
     return Found(boxes, scores, torch.zeros(len(scores), dtype=torch.int64))
 
 
-def _freeze_norms(body: nn.Module, images: Tensor) -> None:
-    """Norms with random weights and the statistics of `images`."""
-    norms = [module for module in body.modules() if isinstance(module, nn.BatchNorm2d)]
-    for norm in norms:
-        nn.init.uniform_(norm.weight, 0.5, 1.5)
-        nn.init.normal_(norm.bias, std=0.3)
-        norm.momentum = 1.0
-    body.train()(images)
+def _settle_norms(part: nn.Module, run: Callable[[], object]) -> None:
+    """Norms with random weights and the statistics of what `part` sees when it is `run`."""
+    for norm in part.modules():
+        if isinstance(norm, nn.BatchNorm2d):
+            nn.init.uniform_(norm.weight, 0.5, 1.5)
+            nn.init.normal_(norm.bias, std=0.3)
+            norm.momentum = 1.0
+    part.train()
+    run()
+    part.eval()
+
+
+def _freeze_norms(body: nn.Module) -> None:
     for parent in list(body.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.BatchNorm2d):
@@ -143,23 +157,29 @@ def _freeze_norms(body: nn.Module, images: Tensor) -> None:
 
 
 def _spread(model: FasterRCNN, images: ImageList) -> None:
-    """Predictors that tell the photograph's positions, and its regions, apart."""
+    """Predictors that tell the photographs' positions, and their regions, apart."""
     head, predictor = model.rpn.head, model.roi_heads.box_predictor
     pyramid = model.backbone.eval()(images.tensors)
     for block, level, gain in zip(
         model.backbone.fpn.layer_blocks, pyramid.values(), GAINS, strict=False
     ):
         deviation, mean = torch.std_mean(level, dim=(0, 2, 3))
-        block[0].weight.mul_((gain / deviation)[:, None, None, None])
-        block[0].bias.copy_(-mean * gain / deviation)
+        last = block[-1]  # the convolution, or its norm
+        scale = (gain / deviation).reshape(-1, *[1] * (last.weight.dim() - 1))
+        last.weight.mul_(scale)
+        last.bias.copy_(
+            (last.bias - mean) * gain / deviation if len(block) > 1 else -mean * gain / deviation
+        )
     pyramid = model.backbone(images.tensors)
     hidden = [head.conv(level).permute(0, 2, 3, 1).flatten(0, 2) for level in pyramid.values()]
-    samples = torch.cat(hidden)  # (1, d, H, W) of each level -> (P, d)
+    samples = torch.cat(hidden)  # (N, d, H, W) of each level -> (P, d)
     _project(head.cls_logits, samples, 2.0)
     _project(head.bbox_pred, samples, 0.3)
     boxes, _ = model.rpn.eval()(images, pyramid)
     pooled = model.roi_heads.box_roi_pool(pyramid, boxes, images.image_sizes)
-    regions = model.roi_heads.box_head(pooled)
+    box_head = model.roi_heads.box_head
+    _settle_norms(box_head, lambda: box_head(pooled))
+    regions = box_head(pooled)
     _project(predictor.cls_score, regions, 1.0)
     _project(predictor.bbox_pred, regions, 1.0)
     predictor.cls_score.bias[0] += BACKGROUND

@@ -6,7 +6,9 @@ class says whose they are.
 """
 
 from dataclasses import field
-from typing import Annotated, Literal, Self
+from difflib import get_close_matches
+from itertools import pairwise
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -14,22 +16,39 @@ from pydantic.dataclasses import dataclass
 from model.config.resize import ResizeRule
 from model.config.types import STRICT, Fraction, Length, NonNegative, Positive
 
-BackboneName = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2"]
+BackboneName = Literal[
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "resnext50_32x4d",
+    "resnext101_32x4d",
+    "resnext101_32x8d",
+    "resnext101_64x4d",
+    "mobilenet_v2",
+]
 PyramidKind = Literal["fpn", "finest", "bottom_up", "no_lateral", "c4", "c5"]
-BOTTLENECK_NETWORKS = ("resnet50", "resnet101")
+NormKind = Literal["none", "batch", "group"]
+# Beside the names of BackboneName: any network of these packages.
+PACKAGES = ("torchvision:", "timm:")
+BASIC_NETWORKS = ("resnet18", "resnet34", "mobilenet_v2")
+# What a frame is a multiple of, so that the maps of these strides are exactly half of one another.
+STRIDES = (4, 8, 16, 32)
 
 
 @dataclass(frozen=True, config=STRICT)
 class PixelConfig:
     """What becomes of an 8-bit RGB pixel before the network: (pixel / scale - mean) / std, channels in `order`.
 
-    The defaults are ImageNet's, as torchvision's weights expect them.
+    A mean or a deviation that is not given is what the backbone's weights expect, by their own description: ImageNet's
+    for all names without a package. The checkpoint holds the numbers.
     """
 
     order: Literal["rgb", "bgr"] = "rgb"
     scale: Length = 255.0
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[Length, Length, Length] = (0.229, 0.224, 0.225)
+    mean: tuple[float, float, float] | None = None
+    std: tuple[Length, Length, Length] | None = None
 
 
 @dataclass(frozen=True, config=STRICT)
@@ -37,25 +56,51 @@ class BackboneConfig:
     """Which bottom-up network, and how much of it stays fixed.
 
     Attributes:
-        name: one of torchvision's networks.
-        weights: "hub" (torchvision's ImageNet file, downloaded), the path of a state dict, or "none" (random, and
+        name: one of `BackboneName`, or any other of a package's: "torchvision:efficientnet_b0", "timm:hrnet_w18".
+        weights: "hub" (the package's ImageNet file, downloaded), the path of a state dict, or "none" (random, and
             norms that do nothing: for tests).
         frozen_stages: 0 trains everything, 1 fixes the stem, 2 the stem and C2 (Detectron2's FREEZE_AT 2), ... 5 all.
         stride_in: which convolution of a bottleneck halves the map: torchvision's 3x3, or the 1x1 of the original
             Caffe networks (Detectron2's MSRA files).
-        norm_epsilon: added to a norm's variance when it is folded.
+        norm_epsilon: added to a norm's variance when it is folded; the network's own where none is given.
+        taps: modules whose outputs the pyramid takes, where those before each halving are not the ones that are meant;
+            of networks by their package's name only.
+        dilated: whether the last stage of a ResNet keeps the stride of the one before, at a dilation of 2 (DC5).
     """
 
-    name: BackboneName = "resnet50"
+    name: str = "resnet50"
     weights: str = "hub"
     frozen_stages: Annotated[int, Field(ge=0, le=5)] = 2
     stride_in: Literal["3x3", "1x1"] = "3x3"
-    norm_epsilon: Annotated[float, Field(ge=0)] = 1e-5
+    norm_epsilon: Annotated[float, Field(ge=0)] | None = None
+    taps: tuple[str, ...] = ()
+    dilated: bool = False
+
+    @property
+    def package(self) -> str:
+        """The prefix of the name: one of PACKAGES, or nothing."""
+        return next((prefix for prefix in PACKAGES if self.name.startswith(prefix)), "")
+
+    @model_validator(mode="after")
+    def _is_known(self) -> Self:
+        names = get_args(BackboneName)
+        if not self.package and self.name not in names:
+            near = get_close_matches(self.name, names, n=3, cutoff=0.0)
+            raise ValueError(
+                f"expected a backbone of {', '.join(near)} and others, or torchvision:NAME or timm:NAME, got"
+                f" {self.name}"
+            )
+        if self.taps and not self.package:
+            raise ValueError(
+                f"taps are of networks by their package's name; {self.name} has its own"
+            )
+        return self
 
     @model_validator(mode="after")
     def _only_bottlenecks_have_both(self) -> Self:
-        if self.stride_in == "1x1" and self.name not in BOTTLENECK_NETWORKS:
-            raise ValueError(f"{self.name} has no bottlenecks with a 1x1 to stride in")
+        changed = "stride_in" if self.stride_in == "1x1" else "dilated" if self.dilated else ""
+        if changed and (self.package or self.name in BASIC_NETWORKS):
+            raise ValueError(f"{self.name} has no bottlenecks whose {changed} could be another")
         return self
 
 
@@ -67,26 +112,61 @@ class PyramidConfig:
         kind: "fpn", or what an ablation leaves of it: its "finest" map, a "bottom_up" pyramid, a top-down one with
             "no_lateral", or the backbone's "c4" or "c5" as it is.
         channels: the paper's d; of the proposal head's 3x3 convolution also where there is no pyramid.
+        strides: of the backbone's maps that are taken, each twice the one before. The last may come twice:
+            torchvision's MobileNetV3 takes two maps of stride 32.
+        top: what makes the levels above, for proposals only: the last one "pool"ed, a "convolution" of stride 2, or
+            "none".
+        top_levels: how many.
+        norm: of every convolution of the pyramid; "batch" norms are frozen, as the backbone's are.
     """
 
     kind: PyramidKind = "fpn"
     channels: Positive = 256
+    strides: Annotated[tuple[int, ...], Field(min_length=1)] = (4, 8, 16, 32)
+    top: Literal["pool", "convolution", "none"] = "pool"
+    top_levels: Positive = 1
+    norm: NormKind = "none"
+
+    @model_validator(mode="after")
+    def _strides_double(self) -> Self:
+        unknown = [stride for stride in self.strides if stride not in STRIDES]
+        steps = [after / before for before, after in pairwise(self.strides)]
+        if unknown or any(step != 2 for step in steps[:-1]) or steps[-1:] not in ([], [1], [2]):
+            raise ValueError(
+                f"expected strides of {STRIDES}, each twice the one before (the last may come twice), got"
+                f" {self.strides}"
+            )
+        return self
+
+    @property
+    def stage_levels(self) -> tuple[int, ...]:
+        """The levels of the maps that are made of the backbone's: level k has stride 2^k."""
+        return tuple(stride.bit_length() - 1 for stride in self.strides)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Those and the levels above."""
+        last = self.stage_levels[-1]
+        above = 0 if self.top == "none" else self.top_levels
+        return (*self.stage_levels, *range(last + 1, last + 1 + above))
 
 
 @dataclass(frozen=True, config=STRICT)
 class AnchorConfig:
-    """One anchor scale a level, P2..P6, and ratios height / width (section 4.1).
+    """One anchor scale a level, finest first, and ratios height / width (section 4.1).
 
-    On a single map, as in tables 1 (a), (b) and (f), every cell has all five scales.
+    On a single map, as in tables 1 (a), (b) and (f), every cell has all the scales.
 
     Attributes:
+        shared: whether every level has all of them.
         rounded: whether an anchor's corners, seen from its centre, are whole pixels (torchvision).
         stride: the level's own (4 to 64), or the frame's side over the level's cells, rounded down (torchvision):
             at a side of 800 the 13 cells of P6 then stand 61 apart.
     """
 
-    sizes: tuple[Length, Length, Length, Length, Length] = (32.0, 64.0, 128.0, 256.0, 512.0)
+    sizes: Annotated[tuple[Length, ...], Field(min_length=1)] = (32.0, 64.0, 128.0, 256.0, 512.0)
     ratios: Annotated[tuple[Length, ...], Field(min_length=1)] = (0.5, 1.0, 2.0)
+    shared: bool = False
     rounded: bool = False
     stride: Literal["level", "frame"] = "level"
 
@@ -97,8 +177,14 @@ class RpnConfig:
 
     Positive fraction, NMS threshold and counts before it are Detectron's; the least size of a proposal is
     torchvision's, and the beta of the smooth L1 loss both's. Of the counts after NMS, the paper gives both.
+
+    Attributes:
+        conv_depth: how many 3x3 convolutions the head has.
+        score_threshold: what the probability of a proposal must reach.
     """
 
+    conv_depth: Positive = 1
+    score_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.0
     foreground_iou: Fraction = 0.7
     background_iou: Fraction = 0.3
     batch_per_image: Positive = 256
@@ -127,7 +213,9 @@ class RoiConfig:
     alignment Detectron2's; the least size of a detection and the beta of the smooth L1 loss are torchvision's.
 
     Attributes:
-        head: "fc", two layers of `fc_channels`, or "conv5", the backbone's last stage on C4 (tables 2 and 3, row a).
+        head: "fc", 3x3 convolutions of `conv_channels` each and then `fc_layers` of `fc_channels`, or "conv5", the
+            backbone's last stage on C4 (tables 2 and 3, row a).
+        norm: of the head's convolutions; "batch" norms are frozen.
         pooling: "align" is RoIAlign; "pool" the paper's own RoIPool, which has no samples and no alignment.
         sampling_ratio: samples a bin and direction; 0 means one for each feature cell begun (Detectron2).
         max_candidates: best (proposal, class) pairs an image that enter the last NMS.
@@ -140,6 +228,9 @@ class RoiConfig:
     aligned: bool = True
     canonical_size: Length = 224.0
     canonical_level: int = 4
+    conv_channels: tuple[Positive, ...] = ()
+    norm: NormKind = "none"
+    fc_layers: Positive = 2
     fc_channels: Positive = 1024
     foreground_iou: Fraction = 0.5
     batch_per_image: Positive = 512
@@ -171,5 +262,16 @@ class DetectorConfig:
             raise ValueError(
                 "expected pyramid.kind 'c4' with roi.head 'conv5', the stage that follows C4, and neither without the"
                 f" other; got {self.pyramid.kind!r} with {self.roi.head!r}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _anchors_fit_the_levels(self) -> Self:
+        sizes, levels = len(self.anchors.sizes), len(self.pyramid.levels)
+        several = self.pyramid.kind in ("fpn", "bottom_up", "no_lateral") and levels > 1
+        if several and not self.anchors.shared and sizes != levels:
+            raise ValueError(
+                f"expected anchors.sizes with one for each of {levels} levels of strides"
+                f" {[2**k for k in self.pyramid.levels]}, or anchors.shared, got {sizes}"
             )
         return self

@@ -2,21 +2,22 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from model.command_line import exit_status, output_file, positive
 from model.errors import Refused
+from model.importers.comparison import compared, told
 from model.importers.detectron2 import import_detectron2, read_detectron2
-from model.importers.published import published_file
-from model.importers.torchvision import import_torchvision
+from model.importers.mmdetection import STYLES, import_mmdetection
+from model.importers.published import PUBLISHED, published_weights
+from model.importers.torchvision import import_torchvision, model_of
 from model.network.checkpoint import save_checkpoint
 from model.network.detector import Detector
 from model.network.torch_file import read_torch_file
 from model.text_files import read_text
-
-COCO = "torchvision://coco"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,8 +26,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _import(options: argparse.Namespace) -> None:
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("model.importers").setLevel(logging.INFO)
     try:
         detector = _imported(options)
+        if getattr(options, "compare", None):
+            print(_comparison(options, detector))
     except Refused as error:
         raise Refused(f"{options.weights}: {error}") from None
     save_checkpoint(options.out, detector)
@@ -39,27 +44,44 @@ def _import(options: argparse.Namespace) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fpn-import", description="Turn another project's Faster R-CNN FPN into a checkpoint."
+        prog="fpn-import", description="Turn another project's Faster R-CNN into a checkpoint."
     )
     projects = parser.add_subparsers(dest="project", required=True, metavar="PROJECT")
     torchvision = projects.add_parser(
-        "torchvision", help="a state dict of fasterrcnn_resnet50_fpn, old or new"
+        "torchvision", help=f"a state dict of {', '.join(PUBLISHED)}, old or new"
     )
     torchvision.add_argument(
         "--norm-epsilon",
         type=float,
-        default=0.0,
-        help="0 for the published COCO file and what was trained on from it (default); 1e-5 for a model trained from"
-        " ImageNet weights",
-    )
-    detectron2 = projects.add_parser(
-        "detectron2", help="faster_rcnn_R_50_FPN or R_101_FPN, .pkl or .pth"
+        help="default: what the published file of that kind has. That of fasterrcnn_resnet50_fpn has 0, and so have"
+        " those that were trained on from it; say 1e-5 for one that was trained from ImageNet weights",
     )
     torchvision.add_argument(
-        "weights", help=f"the file, or {COCO} to download the published one once"
+        "--model", default="", choices=["", *PUBLISHED], metavar="NAME", help="torchvision's name"
     )
-    detectron2.add_argument("weights", help="the file")
-    for project in (torchvision, detectron2):
+    torchvision.add_argument(
+        "--compare",
+        type=Path,
+        metavar="FOLDER",
+        help="ask torchvision's own model about photographs, too",
+    )
+    torchvision.add_argument(
+        "weights",
+        help="the file, or torchvision://NAME to download the published one once, e.g. torchvision://"
+        + next(iter(PUBLISHED)),
+    )
+    detectron2 = projects.add_parser(
+        "detectron2", help="faster_rcnn_{R_50,R_101,X_101_32x8d}_FPN, R_*_C4, R_*_DC5; .pkl or .pth"
+    )
+    mmdetection = projects.add_parser(
+        "mmdetection", help="faster_rcnn_{r50,r101,x101}_fpn of MMDetection 2 or 3, .pth"
+    )
+    said = mmdetection.add_mutually_exclusive_group()
+    said.add_argument("--style", choices=list(STYLES), help="of the weights, where no file says it")
+    said.add_argument("--config", type=Path, help="MMDetection's configuration, read and not run")
+    for project in (detectron2, mmdetection):
+        project.add_argument("weights", help="the file")
+    for project in (torchvision, detectron2, mmdetection):
         project.add_argument(
             "out", type=output_file, help="the checkpoint, e.g. runs/coco/model.pt"
         )
@@ -118,9 +140,26 @@ def _imported(options: argparse.Namespace) -> Detector:
     if options.project == "detectron2":
         content = read_detectron2(Path(options.weights))
         return import_detectron2(content, names, _settings(options))
-    path = published_file() if options.weights == COCO else Path(options.weights)
+    if options.project == "mmdetection":
+        content = read_torch_file(Path(options.weights))
+        said = read_text(options.config) if options.config else options.style or ""
+        return import_mmdetection(content, names, _settings(options), said)
+    path, model = _published_or_own(options)
     content = read_torch_file(path)
-    return import_torchvision(content, names, options.norm_epsilon, _settings(options))
+    epsilon, settings = options.norm_epsilon, _settings(options)
+    return import_torchvision(content, names, epsilon, settings, model)
+
+
+def _published_or_own(options: argparse.Namespace) -> tuple[Path, str]:
+    """Torchvision's file, and its name of the model where that is known."""
+    return published_weights(options.weights) or (Path(options.weights), options.model)
+
+
+def _comparison(options: argparse.Namespace, detector: Detector) -> str:
+    """What torchvision's own model finds beside `detector`, for people."""
+    path, named = _published_or_own(options)
+    state, model = model_of(read_torch_file(path))
+    return told(list(compared(detector, state, named or model, options.compare)))
 
 
 if __name__ == "__main__":

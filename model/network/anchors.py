@@ -1,7 +1,7 @@
 """Anchors: one scale a pyramid level, several ratios (section 4.1 of the FPN paper).
 
 Areas of 32^2, 64^2, 128^2, 256^2 and 512^2 pixels on P2..P6, ratios 1:2, 1:1 and 2:1; a single map has all
-five. An anchor is centred on its cell's top-left corner, as in torchvision and Detectron2.
+five, and so may each of several. An anchor is centred on its cell's top-left corner, as in torchvision and Detectron2.
 
 Legend
     A   anchors a cell (scales x ratios)
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from model.config.detector import AnchorConfig
 
 
 def cell_anchors(
@@ -30,9 +32,11 @@ def cell_anchors(
     return (corners.round() if rounded else corners).float()
 
 
-def sizes_by_level(sizes: tuple[float, ...], levels: int) -> list[tuple[float, ...]]:
-    """The scales of each of `levels` maps: one each where there are as many maps, all of them on a single map."""
-    return [sizes] if levels == 1 else [(size,) for size in sizes[:levels]]
+def sizes_by_level(config: AnchorConfig, levels: int) -> list[tuple[float, ...]]:
+    """The scales of each of `levels` maps: one each, or all of them on a single map and where maps share them."""
+    if levels == 1 or config.shared:
+        return [config.sizes] * levels
+    return [(size,) for size in config.sizes]
 
 
 @dataclass(frozen=True)

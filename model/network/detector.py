@@ -6,10 +6,11 @@ that what is exported is this very code.
 
 Legend
     N   images        H W  the frame, multiples of 32      D   detections an image
-    L   levels (5; 1 where there is no pyramid)            M   regions of all images together
+    L   levels (1 where there is no pyramid)               M   regions of all images together
     K   proposals a level at most                          R   proposals an image
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,8 @@ from model.network.anchors import AnchorGrid, cell_anchors, sizes_by_level
 from model.network.backbone import build_backbone
 from model.network.boxes import at_least
 from model.network.detections import FinalBoxes, best_detections, class_probs, refined_regions
-from model.network.pooling import POOLED_LEVELS, Regions, assign_levels, pool_in_reading_order
+from model.network.pooling import Regions, assign_levels, pool_in_reading_order
+from model.network.pretrained import described
 from model.network.proposals import (
     LevelProposals,
     Proposals,
@@ -65,7 +67,7 @@ class Detector(nn.Module):
         class_names: names of the foreground classes; index = label.
         category_ids: of each class its id in the data set; 1, 2, ... unless somebody says what they are.
         untrained: parts that no training has reached; those of stages.py.
-        pooled_levels: those of the features' levels that the second stage looks at: all but P6.
+        pooled_levels: those of the features' levels that the second stage looks at: all but those above the stages'.
     """
 
     mean: Tensor
@@ -73,6 +75,7 @@ class Detector(nn.Module):
 
     def __init__(self, config: DetectorConfig, class_names: tuple[str, ...]) -> None:
         super().__init__()
+        config = with_pixels(config)
         self._config = config
         self.class_names = class_names
         self.category_ids = tuple(range(1, len(class_names) + 1))
@@ -80,11 +83,16 @@ class Detector(nn.Module):
         self.backbone = build_backbone(config.backbone)
         last_channels = self.backbone.channels[-1]
         stage = self.backbone.release_last_stage() if config.roi.head == "conv5" else None
-        self.fpn = build_pyramid(config.pyramid, self.backbone.channels)
-        self.pooled_levels = tuple(k for k in self.fpn.levels if k in POOLED_LEVELS)
-        sizes = sizes_by_level(config.anchors.sizes, len(self.fpn.levels))
+        if config.pyramid.kind not in ("c4", "c5"):
+            self.backbone.take(config.pyramid.strides)
+        self.fpn = build_pyramid(config.pyramid, self.backbone.channels, self.backbone.strides)
+        # where two maps have the same stride, equation 1 cannot tell them apart, and the first is looked at
+        self.pooled_levels = tuple(sorted(set(self.fpn.stage_levels)))
+        sizes = sizes_by_level(config.anchors, len(self.fpn.levels))
         anchors_per_cell = len(sizes[0]) * len(config.anchors.ratios)
-        self.rpn = RpnHead(self.fpn.channels, config.pyramid.channels, anchors_per_cell)
+        self.rpn = RpnHead(
+            self.fpn.channels, config.pyramid.channels, anchors_per_cell, config.rpn.conv_depth
+        )
         self.roi = (
             RoiHead(self.fpn.channels, len(class_names), config.roi)
             if stage is None
@@ -108,8 +116,11 @@ class Detector(nn.Module):
 
     @property
     def level_names(self) -> tuple[str, ...]:
-        """The names of the levels that proposals are made on, finest first: P2 for 2."""
-        return tuple(f"P{level}" for level in self.fpn.levels)
+        """The names of the levels that proposals are made on, finest first: P2 for 2, P5b for a second one of 5."""
+        levels = self.fpn.levels
+        return tuple(
+            f"P{level}" + "b" * levels[:place].count(level) for place, level in enumerate(levels)
+        )
 
     def normalise(self, images: Tensor, sizes: Tensor) -> Tensor:
         """Float32 [N, 3, H, W]: uint8 RGB `images` less mean over deviation, channels in the configuration's order.
@@ -126,12 +137,12 @@ class Detector(nn.Module):
         return (images / pixels.scale - self.mean) / self.std * inside[:, None]
 
     def forward(self, images: Tensor) -> tuple[tuple[Tensor, ...], list[LevelPredictions]]:
-        """The pyramid P2..P6 and the proposal head's predictions on it, for normalised `images`."""
+        """The pyramid and the proposal head's predictions on it, for normalised `images`."""
         pyramid = self.features(images)
         return pyramid, self.rpn(pyramid)
 
     def features(self, images: Tensor) -> tuple[Tensor, ...]:
-        """The pyramid P2..P6, or what stands in its place, for normalised `images`."""
+        """The pyramid, or what stands in its place, for normalised `images`."""
         pyramid: tuple[Tensor, ...] = self.fpn(self.backbone(images))
         return pyramid
 
@@ -234,7 +245,22 @@ class Detector(nn.Module):
         return probs, torch.unflatten(deltas, 0, (N, R))  # (N*R, C, 4) -> (N, R, C, 4)
 
 
-def _by_channel(values: tuple[float, float, float]) -> Tensor:
+def with_pixels(config: DetectorConfig) -> DetectorConfig:
+    """`config` with the mean and the deviation of pixels: where it leaves them open, those of the backbone's weights.
+
+    Raises:
+        UnfitNetwork: these do not say.
+    """
+    pixels = config.pixels
+    if pixels.mean is not None and pixels.std is not None:
+        return config
+    mean, std = described(config.backbone)
+    pixels = replace(pixels, mean=pixels.mean or mean, std=pixels.std or std)
+    return replace(config, pixels=pixels)
+
+
+def _by_channel(values: tuple[float, float, float] | None) -> Tensor:
+    assert values is not None  # with_pixels
     return torch.tensor(values).reshape(3, 1, 1)
 
 

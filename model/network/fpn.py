@@ -2,11 +2,12 @@
 
 A 1x1 lateral convolution brings each C_k to d channels; from the coarsest down, a merged map is the lateral plus the
 coarser merged map doubled by nearest neighbour; a 3x3 convolution on every merged map gives P_k and is not fed back.
-There is no non-linearity and no normalisation. P6 is P5 subsampled by two, for proposals only.
+There is no non-linearity, and unless it is asked for no normalisation. In the paper P6 is P5 subsampled by two, for
+proposals only.
 
 Legend
-    C2..C5  bottom-up maps, strides 4, 8, 16, 32
-    P2..P6  pyramid maps, strides 4, 8, 16, 32, 64, d channels each
+    C_k     a bottom-up map of stride 2^k; the paper takes C2..C5
+    P_k     the pyramid's map of that stride, of d channels; the paper has P2..P6
 """
 
 from collections.abc import Sequence
@@ -14,55 +15,73 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# Level k has stride 2^k.
-LEVELS = (2, 3, 4, 5, 6)
+from model.config.detector import PyramidConfig
+from model.network.convolutions import convolution, xavier_fill
 
 
 class FeaturePyramid(nn.Module):
-    """Turns (C2, C3, C4, C5) into (P2, P3, P4, P5, P6).
+    """Turns the backbone's maps into as many of the pyramid, and those above them.
 
     Attributes:
         levels: which maps come out, by number: level k has stride 2^k.
+        stage_levels: those of them that are made of the backbone's maps.
         channels: of each of them.
     """
 
-    levels: tuple[int, ...] = LEVELS
-
-    def __init__(self, in_channels: tuple[int, ...], channels: int) -> None:
+    def __init__(self, in_channels: tuple[int, ...], config: PyramidConfig) -> None:
         super().__init__()
-        self.channels = channels
-        self.laterals = lateral_convolutions(in_channels, channels)
-        self.outputs = output_convolutions(len(in_channels), channels)
-        fill_convolutions(self)
+        self.levels, self.stage_levels = config.levels, config.stage_levels
+        self.channels = config.channels
+        self.laterals = lateral_convolutions(in_channels, config)
+        self.outputs = output_convolutions(len(in_channels), config)
+        self.top = TopLevels(config)
+        xavier_fill(self)
 
     def forward(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """P2..P6, each [N, d, H / stride, W / stride], of the maps of a frame in multiples of `FRAME_STRIDE`."""
+        """The maps, each [N, d, H / stride, W / stride], of the maps of a frame in multiples of `FRAME_STRIDE`."""
         laterals = [lateral(c) for lateral, c in zip(self.laterals, features, strict=True)]
         merged = self.merged(laterals)
-        return with_p6([output(m) for output, m in zip(self.outputs, merged, strict=True)])
+        maps = [output(m) for output, m in zip(self.outputs, merged, strict=True)]
+        return (*maps, *self.top(maps[-1]))
 
     def merged(self, laterals: Sequence[Tensor]) -> list[Tensor]:
         """The maps that the last convolutions see, finest first: here `merge_top_down` of the laterals."""
-        return merge_top_down(laterals)
+        return merge_top_down(laterals, self.stage_levels)
 
 
-def lateral_convolutions(in_channels: tuple[int, ...], channels: int) -> nn.ModuleList:
-    """A 1x1 convolution from each of `in_channels` to `channels`."""
-    return nn.ModuleList(nn.Conv2d(c, channels, 1) for c in in_channels)
+class TopLevels(nn.Module):
+    """The levels above the last that is made of a stage, each half of the one below: pooled, or convolutions'."""
+
+    def __init__(self, config: PyramidConfig) -> None:
+        super().__init__()
+        self.count = len(config.levels) - len(config.stage_levels)
+        convolutions = self.count if config.top == "convolution" else 0
+        d = config.channels
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(d, d, 3, stride=2, padding=1) for _ in range(convolutions)
+        )
+
+    def forward(self, last: Tensor) -> list[Tensor]:
+        """The maps above `last` [N, d, H, W], finest first. Between convolutions there is a ReLU, as in RetinaNet."""
+        above: list[Tensor] = []
+        for place, convolve in enumerate(self.convolutions):
+            last = convolve(F.relu(last) if place else last)
+            above.append(last)
+        while len(above) < self.count:
+            last = F.max_pool2d(last, kernel_size=1, stride=2)
+            above.append(last)
+        return above
 
 
-def output_convolutions(count: int, channels: int) -> nn.ModuleList:
-    """`count` 3x3 convolutions of `channels`, each of which keeps its map's size."""
-    return nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(count))
+def lateral_convolutions(in_channels: tuple[int, ...], config: PyramidConfig) -> nn.ModuleList:
+    """A 1x1 convolution from each of `in_channels` to the pyramid's channels."""
+    return nn.ModuleList(convolution(c, config.channels, 1, config.norm) for c in in_channels)
 
 
-def fill_convolutions(pyramid: nn.Module) -> None:
-    """Start every convolution at Caffe2's Xavier fill (uniform, fan in) with zero biases, as in the authors' code."""
-    for convolution in pyramid.modules():
-        if isinstance(convolution, nn.Conv2d):
-            nn.init.kaiming_uniform_(convolution.weight, a=1)
-            assert convolution.bias is not None
-            nn.init.zeros_(convolution.bias)
+def output_convolutions(count: int, config: PyramidConfig) -> nn.ModuleList:
+    """`count` 3x3 convolutions of the pyramid's channels, each of which keeps its map's size."""
+    d = config.channels
+    return nn.ModuleList(convolution(d, d, 3, config.norm) for _ in range(count))
 
 
 def doubled(features: Tensor) -> Tensor:
@@ -70,14 +89,13 @@ def doubled(features: Tensor) -> Tensor:
     return F.interpolate(features, scale_factor=2.0, mode="nearest")
 
 
-def merge_top_down(laterals: Sequence[Tensor]) -> list[Tensor]:
-    """The merged maps, finest first: each of `laterals` plus the coarser merged map, doubled."""
+def merge_top_down(laterals: Sequence[Tensor], levels: Sequence[int]) -> list[Tensor]:
+    """The merged maps, finest first: each of `laterals` plus the coarser merged map, doubled.
+
+    `levels` are the laterals' own; two of the same stride are added as they are.
+    """
     merged = [laterals[-1]]
-    for lateral in laterals[-2::-1]:
-        merged.insert(0, lateral + doubled(merged[0]))
+    for place in range(len(laterals) - 2, -1, -1):
+        coarser = merged[0] if levels[place] == levels[place + 1] else doubled(merged[0])
+        merged.insert(0, laterals[place] + coarser)
     return merged
-
-
-def with_p6(pyramid: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """P2..P5 and, subsampled from the last by two, P6."""
-    return (*pyramid, F.max_pool2d(pyramid[-1], kernel_size=1, stride=2))

@@ -27,23 +27,27 @@ class FrozenNormConv2d(nn.Conv2d):
             kernel_size=convolution.kernel_size,  # type: ignore[arg-type]
             stride=convolution.stride,  # type: ignore[arg-type]
             padding=convolution.padding,  # type: ignore[arg-type]
+            dilation=convolution.dilation,  # type: ignore[arg-type]
             groups=convolution.groups,
             bias=False,
         )
         self.weight = convolution.weight
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        scale = norm.weight.detach() / torch.sqrt(norm.running_var + norm.eps)
+        scale, shift = _scale_and_shift(norm)
+        if convolution.bias is not None:
+            shift = shift + convolution.bias.detach() * scale
         self.register_buffer("scale", scale)
-        self.register_buffer("shift", norm.bias.detach() - norm.running_mean * scale)
+        self.register_buffer("shift", shift)
 
     def forward(self, input: Tensor) -> Tensor:
         """The normalised convolution of `input` [N, in_channels, H, W]."""
         weight = self.weight * self.scale[:, None, None, None]
         if self._thin_out(input):
-            every = F.conv2d(input, weight, self.shift, 1, self.padding, groups=self.groups)
+            every = self._convolved(input, weight, (1, 1))
             return F.avg_pool2d(every, 1, self.stride)
-        return F.conv2d(input, weight, self.shift, self.stride, self.padding, groups=self.groups)
+        return self._convolved(input, weight, self.stride)
+
+    def _convolved(self, input: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
+        return F.conv2d(input, weight, self.shift, stride, self.padding, self.dilation, self.groups)
 
     def _thin_out(self, input: Tensor) -> bool:
         """Whether to compute every output and drop those between the strides, for the gradient's sake.
@@ -65,6 +69,7 @@ class FrozenNormConv2d(nn.Conv2d):
             kernel_size=self.kernel_size,  # type: ignore[arg-type]
             stride=self.stride,  # type: ignore[arg-type]
             padding=self.padding,  # type: ignore[arg-type]
+            dilation=self.dilation,  # type: ignore[arg-type]
             groups=self.groups,
         )
         plain.weight = nn.Parameter(self.weight.detach() * self.scale[:, None, None, None])
@@ -72,12 +77,54 @@ class FrozenNormConv2d(nn.Conv2d):
         return plain
 
 
+class FrozenNorm(nn.Module):
+    """A frozen batch norm that no convolution comes before: [N, C, H, W] times `scale` plus `shift`, both [C]."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        scale, shift = _scale_and_shift(norm)
+        self.register_buffer("scale", scale)
+        self.register_buffer("shift", shift)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The normalised `input` [N, C, H, W]."""
+        return input * self.scale[:, None, None] + self.shift[:, None, None]
+
+
 def fold_frozen_norms(module: nn.Module) -> None:
     """Replace, in place, every convolution that a batch norm follows by one `FrozenNormConv2d`."""
     children = list(module.named_children())
     for (name, child), (next_name, follower) in zip(children, children[1:], strict=False):
-        if isinstance(child, nn.Conv2d) and isinstance(follower, nn.BatchNorm2d):
+        # a subclass may pad or do more in its own way
+        if type(child) is nn.Conv2d and isinstance(follower, nn.BatchNorm2d):
             setattr(module, name, FrozenNormConv2d(child, follower))
-            setattr(module, next_name, nn.Identity())
+            setattr(module, next_name, _after(follower))
     for child in module.children():
         fold_frozen_norms(child)
+
+
+def freeze_norms(module: nn.Module) -> None:
+    """Replace, in place, every batch norm that is left by a `FrozenNorm`."""
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d):
+            setattr(module, name, nn.Sequential(FrozenNorm(child), _after(child)))
+        else:
+            freeze_norms(child)
+
+
+def _after(norm: nn.BatchNorm2d) -> nn.Module:
+    """What a norm does beside normalising: timm's may hold the activation that follows."""
+    activation = getattr(norm, "act", None)
+    return activation if isinstance(activation, nn.Module) else nn.Identity()
+
+
+def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    weight = norm.weight.detach() if norm.affine else torch.ones_like(norm.running_var)
+    scale = weight / torch.sqrt(norm.running_var + norm.eps)
+    shift = -norm.running_mean * scale
+    return scale, norm.bias.detach() + shift if norm.affine else shift

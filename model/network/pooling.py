@@ -1,7 +1,7 @@
 """The features of regions (section 4.2 of the FPN paper): a level for each, and RoIAlign on it.
 
 Regions of width w and height h are pooled from level k = floor(k0 + log2(sqrt(w h) / 224)) (equation 1), held to
-P2..P5. RoIAlign stands for the paper's RoIPool, which is an option.
+the levels there are, in the paper P2..P5. RoIAlign stands for the paper's RoIPool, which is an option.
 
 Legend
     M   regions, of any number of images        N   images
@@ -18,6 +18,7 @@ from model.config.detector import RoiConfig
 from model.network.boxes import box_area
 from model.network.widening import widened
 
+# The paper's.
 POOLED_LEVELS = (2, 3, 4, 5)
 
 # A box of exactly 224 px at any offset must land on k0: in float32 its area may come out a hair low, and floor would
@@ -27,11 +28,12 @@ LEVEL_EPSILON = 1e-6
 # Rows of a map that are pooled together: of 8, 16, 32, 64 (all alike within 10 %) measured best.
 BAND_CELLS = 16
 
-# The parts of the sorting key: a level's place among four, an image, a band of rows, a column. Together they stay below
-# 2^30, for OpenVINO and TensorRT keep 64-bit integers in 32 bits. So frames have at most MAX_SIDE pixels a side,
-# which export holds buckets to, and batches MAX_IMAGES images; a server's FPN_MAX_BATCH ends below.
+# The parts of the sorting key: a level's place among at most eight, an image, a band of rows, a column. Together they
+# stay below 2^30, for OpenVINO and TensorRT keep 64-bit integers in 32 bits. So frames have at most MAX_SIDE pixels a
+# side, which export holds buckets to, and batches MAX_IMAGES images; a server's FPN_MAX_BATCH ends below. What lies
+# past the last column, as it may at a stride of 2, is sorted as if it were there.
 MAX_SIDE, MAX_IMAGES = 2**12, 2**11
-_COLUMNS = MAX_SIDE // 2 ** POOLED_LEVELS[0]
+_COLUMNS = MAX_SIDE // 4
 _BANDS = _COLUMNS // BAND_CELLS
 
 
@@ -91,7 +93,7 @@ def pool_in_reading_order(
     """
     owners = regions.images.to(regions.boxes.dtype)[:, None]
     rows = torch.cat([owners, regions.boxes], dim=1)  # (M, 5)
-    order = reading_order(regions)
+    order = reading_order(regions, levels[0])
     assigned = regions.levels[order]
     by_level = [order[torch.nonzero(assigned == level).squeeze(1)] for level in levels]
     pooled = torch.cat(
@@ -107,24 +109,24 @@ def pool_in_reading_order(
     return pooled, gathered
 
 
-def reading_order(regions: Regions) -> Tensor:
+def reading_order(regions: Regions, finest: int = POOLED_LEVELS[0]) -> Tensor:
     """Order int64 [M] of `regions` by level, image, band of rows and column, as their maps lie in memory.
 
     Neighbours then find their samples in the cache: RoIAlign of 1,000 proposals takes half the time that it takes in
     the order of their scores (docs/decisions/0004-pooling-and-suppression.md).
     """
     # argsort of integers: in float32 the parts of the key would not all be kept
-    return torch.argsort(sorting_key(regions))
+    return torch.argsort(sorting_key(regions, finest))
 
 
-def sorting_key(regions: Regions) -> Tensor:
+def sorting_key(regions: Regions, finest: int = POOLED_LEVELS[0]) -> Tensor:
     """What `reading_order` sorts by: int64 [M], from 0 to below 2^30 for frames and batches within the limits."""
     boxes, images, assigned = regions
     stride = torch.pow(2.0, assigned)[:, None]
     x, y = torch.floor((boxes[:, :2] + boxes[:, 2:]) * 0.5 / stride).unbind(1)
     column = x.clamp(0, _COLUMNS - 1).to(torch.int64)
     band = torch.floor(y / BAND_CELLS).clamp(0, _BANDS - 1).to(torch.int64)
-    place = assigned - POOLED_LEVELS[0]
+    place = assigned - finest
     key: Tensor = ((place * MAX_IMAGES + images) * _BANDS + band) * _COLUMNS + column
     return key
 

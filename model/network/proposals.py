@@ -5,7 +5,7 @@ best R of all levels together feed the second stage. Everything is a fixed count
 different from its images one by one.
 
 Legend
-    N   images            L   levels (P2..P6)     A   anchors a cell
+    N   images            L   levels             A   anchors a cell
     H W cells of a level  K   candidates a level  R   proposals an image
     logits   objectness before the sigmoid        deltas   see boxes.py
     valid    True for what is real, False for what only fills the fixed count
@@ -82,6 +82,8 @@ def propose(
     boxes = decode_boxes(anchors_at(anchors, places), deltas, BOX_WEIGHTS)
     boxes = clip_boxes(boxes.flatten(1, 2), sizes).reshape(boxes.shape)
     valid = (logits > NOTHING) & at_least(boxes, config.min_size)
+    if config.score_threshold > 0:
+        valid = valid & (logits.sigmoid() >= config.score_threshold)
     # an empty box neither suppresses nor is suppressed
     boxes = boxes.masked_fill(~valid[..., None], 0.0)
     logits = logits.masked_fill(~valid, NOTHING)

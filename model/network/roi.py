@@ -5,12 +5,14 @@ Legend
     d   pyramid channels                        S   pooled resolution (7)
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config.detector import RoiConfig
+from model.network.convolutions import convolution, xavier_fill
 from model.network.widening import widened
 
 
@@ -22,26 +24,36 @@ class RoiPredictions(NamedTuple):
 
 
 class RoiHead(nn.Module):
-    """Two fully connected layers, then sibling class and class-specific box predictions.
+    """3x3 convolutions if any, fully connected layers, then sibling class and class-specific box predictions.
 
-    The layers start at Caffe2's Xavier fill.
+    The paper has no convolutions and two layers, fc1 and fc2. The layers start at Caffe2's Xavier fill.
     """
+
+    fc1: nn.Linear
+    fc2: nn.Linear
 
     def __init__(self, channels: int, num_classes: int, config: RoiConfig) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(channels * config.resolution**2, config.fc_channels)
-        self.fc2 = nn.Linear(config.fc_channels, config.fc_channels)
-        self.logits = nn.Linear(config.fc_channels, num_classes + 1)
-        self.deltas = nn.Linear(config.fc_channels, num_classes * 4)
-        for layer in (self.fc1, self.fc2):
-            nn.init.kaiming_uniform_(layer.weight, a=1)
-            nn.init.zeros_(layer.bias)
+        widths = [channels, *config.conv_channels]
+        self.convs = nn.ModuleList(convolution(c, d, 3, config.norm) for c, d in pairwise(widths))
+        inputs = widths[-1] * config.resolution**2
+        self._fc_names = [f"fc{number}" for number in range(1, config.fc_layers + 1)]
+        for name in self._fc_names:
+            self.add_module(name, nn.Linear(inputs, config.fc_channels))
+            inputs = config.fc_channels
+        self.logits = nn.Linear(inputs, num_classes + 1)
+        self.deltas = nn.Linear(inputs, num_classes * 4)
+        for part in (self.convs, *map(self.get_submodule, self._fc_names)):
+            xavier_fill(part)
         _start_predictors(self.logits, self.deltas)
 
     def forward(self, pooled: Tensor) -> RoiPredictions:
         """Predictions, float32, for `pooled` [M, d, S, S]."""
-        hidden = F.relu(self.fc1(pooled.flatten(1)))  # (M, d, S, S) -> (M, d*S*S)
-        hidden = F.relu(self.fc2(hidden))
+        for convolve in self.convs:
+            pooled = F.relu(convolve(pooled))
+        hidden = pooled.flatten(1)  # (M, d, S, S) -> (M, d*S*S)
+        for name in self._fc_names:
+            hidden = F.relu(self.get_submodule(name)(hidden))
         return _predictions(self.logits(hidden), self.deltas(hidden))
 
 

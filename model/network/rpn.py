@@ -1,13 +1,14 @@
 """The region proposal head, shared by all pyramid levels (section 4.1 of the FPN paper).
 
-A 3x3 convolution with ReLU and two sibling 1x1 convolutions, one set of weights for P2..P6.
+A 3x3 convolution with ReLU, or several, and two sibling 1x1 convolutions, one set of weights for all levels.
 
 Legend
     N   images            A   anchors a cell            H W cells of a level
-    d   channels of the 3x3 convolution                 S   anchors that the losses look at
+    d   channels of a 3x3 convolution                   S   anchors that the losses look at
     logits   objectness before the sigmoid              deltas   see boxes.py
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -27,31 +28,43 @@ class LevelPredictions(NamedTuple):
 
 
 class RpnHead(nn.Module):
-    """The shared head: from maps of `in_channels`, its 3x3 convolution makes `channels`.
+    """The shared head: from maps of `in_channels`, its 3x3 convolutions make `channels`, `depth` of them in a row.
 
     Weights start at N(0, 0.01), biases at 0.
     """
 
-    def __init__(self, in_channels: int, channels: int, anchors_per_cell: int) -> None:
+    def __init__(
+        self, in_channels: int, channels: int, anchors_per_cell: int, depth: int = 1
+    ) -> None:
         super().__init__()
         self.anchors_per_cell = anchors_per_cell
-        self.conv = nn.Conv2d(in_channels, channels, 3, padding=1)
+        widths = [in_channels, *[channels] * depth]
+        convolutions = [nn.Conv2d(c, d, 3, padding=1) for c, d in pairwise(widths)]
+        self.before = nn.ModuleList(convolutions[:-1])
+        self.conv = convolutions[-1]
         self.logits = nn.Conv2d(channels, anchors_per_cell, 1)
         self.deltas = nn.Conv2d(channels, anchors_per_cell * 4, 1)
-        for layer in (self.conv, self.logits, self.deltas):
+        for layer in (*convolutions, self.logits, self.deltas):
             nn.init.normal_(layer.weight, std=0.01)
             assert layer.bias is not None
             nn.init.zeros_(layer.bias)
 
     def forward(self, pyramid: tuple[Tensor, ...]) -> list[LevelPredictions]:
         """Predictions for each level, finest first."""
-        return [self._level(features) for features in pyramid]
+        return [self._level(features) for features in self.prepared(pyramid)]
+
+    def prepared(self, pyramid: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The maps that the last 3x3 convolution sees: the pyramid's own where there is no other."""
+        for convolve in self.before:
+            pyramid = tuple(F.relu(convolve(features)) for features in pyramid)
+        return pyramid
 
     def at(self, neighbourhoods: Tensor, anchors: Tensor) -> LevelPredictions:
         """Predictions for S anchors alone, logits [S] and deltas [S, 4]: `forward`'s, of which the losses need few.
 
         Args:
-            neighbourhoods: [S, 9 * in_channels], what the 3x3 convolution sees at their cells (cells.py).
+            neighbourhoods: [S, 9 * channels], what the last 3x3 convolution sees of the `prepared` maps at their cells
+                (training/cell_table.py).
             anchors: int64 [S], which of its cell's A anchors each is.
         """
         kernel = self.conv.weight.permute(0, 2, 3, 1).flatten(1)  # (d, c, 3, 3) -> (d, 9*c)

@@ -37,6 +37,11 @@ def state_dict_in(content: object, known: str) -> dict[str, object]:
     raise NoStateDict(f"nothing in it is named {known}, got {_told(content)}")
 
 
+def names_in(content: object) -> list[str]:
+    """All names in `content`, whatever they stand for."""
+    return [str(key) for state in _mappings(content, _DEPTH) for key in state]
+
+
 def _unwrapped(key: str) -> str:
     return ".".join(part for part in key.split(".") if part not in WRAPPERS)
 

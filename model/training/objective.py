@@ -75,7 +75,9 @@ class Objective:
         chosen = sample_anchors(anchors, seen.batch.gt_boxes, config, seen.draws)
         shapes = detector.rpn.anchors_per_cell
         with self._autocast():
-            around = neighbourhoods(seen.cells, chosen.images, chosen.places // shapes)
+            prepared = detector.rpn.prepared(seen.maps)
+            cells = seen.cells if prepared is seen.maps else table_of(prepared)
+            around = neighbourhoods(cells, chosen.images, chosen.places // shapes)
             predictions = detector.rpn.at(around, chosen.places % shapes)
         return rpn_losses(predictions, chosen, seen.batch.whole, config)
 

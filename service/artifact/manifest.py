@@ -14,8 +14,8 @@ from service.artifact.parts import Name, Part, Probability, Size
 from service.errors import InvalidModel
 
 SCHEMA = 3
-# The last level that convolutions make, of the backbone's last stage; coarser ones are subsampled from it.
-LAST_STAGE = 5
+# Both sides of every frame are multiples of it, whatever the levels: docs/artifact.md.
+FRAME_STRIDE = 32
 
 
 class Level(Part):
@@ -26,14 +26,15 @@ class Level(Part):
 
     @model_validator(mode="after")
     def _is_named_after_its_stride(self) -> Self:
-        if self.name != f"P{log2(self.stride):g}":
+        # a second level of one stride has a b behind its name
+        if self.name.rstrip("b") != f"P{log2(self.stride):g}":
             raise ValueError(f"level {self.name} with stride {self.stride}: expected 2 ** number")
         return self
 
     @property
     def number(self) -> int:
-        """The number in the name: 2 for P2."""
-        return int(self.name[1:])
+        """The number in the name: 2 for P2, 5 for P5b."""
+        return int(self.name[1:].rstrip("b"))
 
 
 class ResizeRule(Part):
@@ -135,14 +136,6 @@ class Manifest(Part):
     accuracy: dict[str, float]
     parity: dict[str, JsonValue]
 
-    @property
-    def grid(self) -> int:
-        """What both sides of a frame are multiples of: the coarsest stride that convolutions must divide.
-
-        P6 is subsampled from P5 and takes any side, so levels P2 to P6 need 32.
-        """
-        return int(2 ** min(LAST_STAGE, max(level.number for level in self.levels)))
-
     @model_validator(mode="after")
     def _names_are_unique(self) -> Self:
         for what, names in (
@@ -198,8 +191,8 @@ class Manifest(Part):
         So whatever holds (short, max) and whatever holds (max, short) hold all of them.
         """
         for bucket in self.buckets:
-            if bucket[0] % self.grid or bucket[1] % self.grid:
-                raise ValueError(f"bucket {list(bucket)}: expected multiples of {self.grid}")
+            if bucket[0] % FRAME_STRIDE or bucket[1] % FRAME_STRIDE:
+                raise ValueError(f"bucket {list(bucket)}: expected multiples of {FRAME_STRIDE}")
         short, longest = self.resize.short_side, self.resize.max_side
         for height, width in ((short, longest), (longest, short)):
             if not any(h >= height and w >= width for h, w in self.buckets):

@@ -73,7 +73,6 @@ def test_an_empty_folder_of_photographs_is_refused(
 @pytest.mark.parametrize(
     ("change", "setting"),
     [
-        ({"pyramid": {"kind": "finest"}}, "pyramid.kind"),
         ({"roi": {"pooling": "pool"}}, "RoIPool"),
         (
             {"resize": {"short_side": 64, "max_side": 4097}},

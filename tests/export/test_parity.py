@@ -81,6 +81,7 @@ def test_a_rule_changed_after_tracing_fails_the_comparison(
 ) -> None:
     config = detector.config
     roi, pixels = config.roi, config.pixels
+    assert pixels.mean is not None
     red, green, blue = pixels.mean
     changed = {
         "nms_iou": replace(config, roi=replace(roi, nms_iou=0.5 + 0.2 * strength)),

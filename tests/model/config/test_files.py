@@ -71,7 +71,7 @@ def test_an_unknown_key_is_refused_by_its_dotted_name(values: dict[str, Any], ke
         ({"schedule": {"steps": 0}}, "schedule.steps", "0"),
         ({"schedule": {"learning_rate": float("inf")}}, "schedule.learning_rate", "inf"),
         ({"schedule": 5}, "schedule", "5"),
-        ({"model": {"backbone": {"name": "vgg16"}}}, "model.backbone.name", "'vgg16'"),
+        ({"model": {"backbone": {"name": "vgg16"}}}, "model.backbone", "{'name': 'vgg16'}"),
         ({"model": {"anchors": {"sizes": [8, 16, 0, 64, 128]}}}, "model.anchors.sizes.2", "0"),
         ({"model": {"anchors": {"ratios": []}}}, "model.anchors.ratios", r"\[\]"),
         ({"precision": "bfloat16"}, "precision", "'bfloat16'"),

@@ -47,7 +47,7 @@ def as_detectron2(detector: Detector) -> dict[str, Tensor]:
     """The state dict that Detectron2 would have of `detector`, with norms of some statistics or other."""
     ours, state = detector.state_dict(), {}
     generator = torch.Generator().manual_seed(0)
-    for name, (layer, norm) in DETECTRON2.names(detector.config.backbone.name).items():
+    for name, (layer, norm) in DETECTRON2.names(detector).items():
         state[f"{layer}.weight"] = ours[f"{name}.weight"]
         if norm is None:
             state[f"{layer}.bias"] = ours[f"{name}.bias"]

@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from model.importers.__main__ import main
+from tests.references import photograph, torchvision_detector
 
 
 def test_weights_of_another_kind_cost_one_line(
@@ -33,3 +35,23 @@ def test_settings_that_are_no_numbers_are_refused_by_their_option(
     with pytest.raises(SystemExit, match="2"):
         main([project, "weights.pth", "model.pt", option])
     assert option.partition("=")[0] in capsys.readouterr().err
+
+
+def test_torchvisions_own_model_is_asked_about_photographs_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    torch.save(torchvision_detector(model).state_dict(), tmp_path / "weights.pth")
+    (tmp_path / "photographs").mkdir()
+    pixels = photograph("astronaut", (320, 400)).permute(1, 2, 0).numpy()
+    Image.fromarray(pixels).save(tmp_path / "photographs" / "astronaut.png")
+    files = [str(tmp_path / "weights.pth"), str(tmp_path / "model.pt")]
+    options = ["--model", model, "--compare", str(tmp_path / "photographs")]
+    assert main(["torchvision", *files, *options]) == 0
+    said = capsys.readouterr().out
+    assert "astronaut.png" in said
+    assert float(said.partition("the same detections: ")[2].split()[0]) >= 0.99
+    assert (tmp_path / "model.pt").exists()
+    options = ["--model", "fasterrcnn_resnet50_fpn", "--compare", str(tmp_path / "photographs")]
+    assert main(["torchvision", *files, *options]) == 2
+    assert "got those of a MobileNetV3" in capsys.readouterr().err

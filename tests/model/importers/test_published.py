@@ -1,4 +1,5 @@
 import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -6,10 +7,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
+from torchvision.models import get_model_weights
 
 from model.importers.layout import ImportRefused
-from model.importers.published import COCO_URL, published_file
+from model.importers.published import PUBLISHED, published_file, published_weights
 
 CONTENT = bytes(range(256)) * 300
 NAME = f"weights-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
@@ -86,5 +87,13 @@ def test_without_the_file_or_a_network_one_line_says_what_to_do(
         assert "\n" not in str(caught.value)
 
 
-def test_the_address_is_that_of_torchvisions_coco_weights() -> None:
-    assert FasterRCNN_ResNet50_FPN_Weights.COCO_V1.url == COCO_URL
+def test_every_model_that_can_be_imported_has_a_published_file_with_its_digest() -> None:
+    for name in PUBLISHED:
+        [weights] = list(get_model_weights(name))
+        assert re.fullmatch(r"https://.*-[0-9a-f]{8}\.pth", weights.url)
+
+
+def test_an_unknown_model_is_refused_with_those_that_are_near() -> None:
+    with pytest.raises(ImportRefused, match="with one of fasterrcnn_resnet50_fpn"):
+        published_weights("torchvision://fasterrcnn_resnet50_fnp")
+    assert published_weights("runs/mine.pth") is None

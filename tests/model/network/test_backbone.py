@@ -8,7 +8,7 @@ from torchvision import models as networks
 
 from model.config.detector import BackboneConfig, BackboneName
 from model.config.resize import FRAME_STRIDE
-from model.network.backbone import CHANNELS, build_backbone
+from model.network.backbone import BOTTLENECK_CHANNELS, CHANNELS, build_backbone
 from model.network.frozen_norm import FrozenNormConv2d
 from tests.model.network.networks import random_norms
 
@@ -23,7 +23,7 @@ def test_every_network_gives_maps_at_strides_4_to_32(name: BackboneName) -> None
     strides = (4, 8, 16, 32)
     expected = [(2, c, 64 // s, 160 // s) for c, s in zip(backbone.channels, strides, strict=True)]
     assert [tuple(each.shape) for each in maps] == expected
-    assert backbone.channels == CHANNELS[name]
+    assert backbone.channels == CHANNELS.get(name, BOTTLENECK_CHANNELS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -98,7 +98,7 @@ def test_a_backbone_without_its_last_stage_ends_with_c4(name: BackboneName) -> N
     shorter = backbone(images)
     assert [torch.equal(a, b) for a, b in zip(shorter, others, strict=True)] == [True] * 3
     torch.testing.assert_close(stage(shorter[-1]), c5)
-    assert backbone.channels == CHANNELS[name][:3]
+    assert backbone.channels == CHANNELS.get(name, BOTTLENECK_CHANNELS)[:3]
     assert not {id(p) for p in stage.parameters()} & {id(p) for p in backbone.parameters()}
 
 

@@ -4,10 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.network.fpn import LEVELS, FeaturePyramid
+from model.config.detector import PyramidConfig
+from model.network.fpn import FeaturePyramid
 from tests.model.small import STRIDES
 
 CHANNELS = (3, 4, 5, 6)
+LEVELS = (2, 3, 4, 5, 6)
 HEIGHT, WIDTH = 32, 96  # C5 is 1 x 3
 
 
@@ -20,7 +22,7 @@ def bottom_up(seed: int = 0, height: int = HEIGHT, width: int = WIDTH) -> tuple[
 @pytest.fixture
 def fpn() -> FeaturePyramid:
     torch.manual_seed(0)
-    pyramid = FeaturePyramid(CHANNELS, 7)
+    pyramid = FeaturePyramid(CHANNELS, PyramidConfig(channels=7))
     for convolution in [*pyramid.laterals, *pyramid.outputs]:
         assert isinstance(convolution.bias, Tensor)
         nn.init.normal_(convolution.bias)
@@ -104,7 +106,7 @@ def test_every_bottom_up_map_reaches_the_levels_at_and_below_it(fpn: FeaturePyra
 
 def test_convolutions_start_at_caffe2s_xavier_fill_without_bias() -> None:
     torch.manual_seed(0)
-    pyramid = FeaturePyramid((40, 50, 60, 70), 64)
+    pyramid = FeaturePyramid((40, 50, 60, 70), PyramidConfig(channels=64))
     for convolution in [*pyramid.laterals, *pyramid.outputs]:
         weight, bias = weights(convolution)
         bound = math.sqrt(3 / weight[0].numel())  # uniform of variance 1 / fan_in

@@ -120,16 +120,20 @@ def test_what_is_not_understood_is_refused_and_named(changes: dict[str, Any], sa
 
 
 @pytest.mark.parametrize(
-    ("levels", "grid"), [((2, 3, 4, 5, 6), 32), ((3, 4, 5, 6, 7), 32), ((2, 3, 4), 16)]
+    "names",
+    [["P2", "P3", "P4", "P5", "P6"], ["P3", "P4", "P5", "P6", "P7"], ["P4"], ["P5", "P5b", "P6"]],
 )
-def test_a_frame_is_of_whole_cells_of_the_coarsest_level_that_convolutions_make(
-    levels: tuple[int, ...], grid: int
-) -> None:
-    named = [{"name": f"P{level}", "stride": 2**level} for level in levels]
-    frames = [[2 * grid, 96], [96, 2 * grid]]
-    assert read_manifest(changed(levels=named, buckets=frames)).grid == grid
-    with pytest.raises(InvalidModel, match=f"expected multiples of {grid}"):
-        read_manifest(changed(levels=named, buckets=[*frames, [2 * grid + 8, 96]]))
+def test_levels_may_be_any_that_are_named_after_their_stride(names: list[str]) -> None:
+    levels = [{"name": name, "stride": 2 ** int(name[1])} for name in names]
+    assert [level.name for level in read_manifest(changed(levels=levels)).levels] == names
+
+
+@pytest.mark.parametrize("name", ["P4", "P5"])
+def test_a_frame_is_a_multiple_of_32_whatever_the_levels(name: str) -> None:
+    levels, frames = [{"name": name, "stride": 2 ** int(name[1])}], [[64, 96], [96, 64]]
+    read_manifest(changed(levels=levels, buckets=frames))
+    with pytest.raises(InvalidModel, match="expected multiples of 32"):
+        read_manifest(changed(levels=levels, buckets=[*frames, [80, 96]]))
 
 
 def test_a_missing_key_is_named() -> None:
