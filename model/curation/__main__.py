@@ -27,8 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    logging.getLogger("model.data").setLevel(logging.ERROR)  # the inventory tells the same
-    told, datasets = check(find_splits(options.folder))
+    log = logging.getLogger("model.data")
+    level = log.level
+    log.setLevel(logging.ERROR)  # the inventory tells the same
+    try:
+        told, datasets = check(find_splits(options.folder))
+    finally:
+        log.setLevel(level)
     print(told)
     if options.pictures:
         print(*save_pictures(options.pictures, datasets), sep="\n")

@@ -30,11 +30,13 @@ class Loading:
         batch_size: images a batch at most.
         workers: processes that decode and resize; 0 means this one.
         progress: show a progress bar.
+        bar_after_s: seconds before it is shown.
     """
 
     batch_size: int = 8
     workers: int = 0
     progress: bool = False
+    bar_after_s: float = 2.0
 
 
 class Frames(NamedTuple):
@@ -83,7 +85,11 @@ def frame_batches(dataset: CocoDataset, resize: ResizeRule, loading: Loading) ->
         collate_fn=_stack,
     )
     with tqdm(
-        total=len(dataset), unit="image", leave=False, delay=2.0, disable=not loading.progress
+        total=len(dataset),
+        unit="image",
+        leave=False,
+        delay=loading.bar_after_s,
+        disable=not loading.progress,
     ) as bar:
         for frames in batches:
             yield frames

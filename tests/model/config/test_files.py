@@ -17,6 +17,7 @@ train_annotations = "train.json"
 train_images = "images"
 [schedule]
 steps = 20
+warmup_steps = 3
 decay_steps = [10, 15]
 """
 

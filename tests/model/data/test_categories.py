@@ -39,7 +39,7 @@ def test_a_class_of_its_own_supercategory_stays_though_it_has_no_boxes(folder: C
     assert folder.read().class_names == ("person", "dog")
 
 
-@pytest.mark.parametrize("name", ["background", "__background__", "Background "])
+@pytest.mark.parametrize("name", ["background", "__background__", "Background"])
 def test_a_class_called_background_is_warned_of_with_the_setting(
     folder: CocoFolder, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:

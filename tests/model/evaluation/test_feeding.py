@@ -62,5 +62,5 @@ def test_loading_processes_give_the_same_batches_in_the_same_order(coloured: Coc
 def test_a_progress_bar_counts_the_images_if_it_is_wanted(
     coloured: CocoFolder, progress: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    batches(coloured, Loading(2, progress=progress))
+    batches(coloured, Loading(2, progress=progress, bar_after_s=0))
     assert ("0/7" in capsys.readouterr().err) == progress

@@ -12,8 +12,8 @@ from tests.golden import CLASSES, FRAMES, expected, frame, state_dict
 from tests.places import SHARED
 from tests.references import detections, matched
 
-HERE = Path(__file__).parent / "golden"
-ELSEWHERE = SHARED / "reference" / "golden"
+CASES = SHARED / "reference" / "golden"
+pytestmark = pytest.mark.skipif(not CASES.exists(), reason=f"{CASES} is not there")
 LARGE = (
     "detectron2-x101-fpn",
     "detectron2-r50-c4",
@@ -44,18 +44,17 @@ def agreement(case: Path, frames: int) -> float:
 
 @pytest.mark.parametrize("name", ["detectron2-r50-fpn", "mmdetection-r50-fpn"])
 def test_the_detections_are_those_of_the_framework_itself(name: str) -> None:
-    assert agreement(HERE / name, 4) >= 0.99
+    assert agreement(CASES / name, 4) >= 0.99
 
 
-@pytest.mark.skipif(not ELSEWHERE.exists(), reason=f"{ELSEWHERE} is not there")
 @pytest.mark.parametrize("name", LARGE)
 def test_the_detections_of_the_larger_cases_are_the_framework_s_own(name: str) -> None:
-    assert agreement(ELSEWHERE / name, 1) >= 0.99
+    assert agreement(CASES / name, 1) >= 0.99
 
 
 def test_another_stride_or_order_of_pixels_would_be_seen() -> None:
     """What no tensor shows decides the answers: the comparison is of these, too."""
-    case = HERE / "mmdetection-r50-fpn"
+    case = CASES / "mmdetection-r50-fpn"
     wrong = import_mmdetection({"model": state_dict(case)}, CLASSES, said="caffe")
     with torch.inference_mode():
         answer = wrong.detect(frame(0)[None], torch.tensor([FRAMES[0][1]]))

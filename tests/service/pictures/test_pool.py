@@ -48,10 +48,20 @@ async def decoding(
         assert children() == set()
 
 
+# What other tests have started and left to the end of their own process.
+OTHERS: set[int] = set()
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(children())
+
+
 def children() -> set[int]:
-    """The processes that this one has, those that have ended and were not waited for among them."""
+    """The processes that a test has started, those that have ended and were not waited for among them."""
     text = "".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
-    return {int(pid) for pid in text.split()}
+    return {int(pid) for pid in text.split()} - OTHERS
 
 
 def soon(seconds: float = 0.3) -> float:
@@ -134,7 +144,10 @@ async def test_what_is_past_its_deadline_ends_and_frees_its_process(framing: Fra
 
 async def test_the_deadline_is_answered_while_another_image_is_decoded(framing: Framing) -> None:
     async with decoding(framing) as pool:
+        await pool.frame(png(8, 9), inf)
         first = asyncio.create_task(pool.frame(endless_jpeg(), soon(60)))
+        pid = await only_child()
+        await until(lambda: state(pid) == "R")
         with pytest.raises(DeadlineExceeded):
             await pool.frame(png(8, 9), soon())
         assert not first.done()
