@@ -1,7 +1,7 @@
 """HTTP/1.1 on one connection: uvicorn's protocol, with limits that it has no settings for.
 
-It parses with httptools. h11 has a limit of headers of its own, but takes ten microseconds of the event
-loop for every chunk of a body, of which a client sends as many as it likes.
+It parses with httptools, in C. h11 has a limit of headers of its own, but parses every chunk of a body in Python, and a
+client sends as many of them as it likes.
 
     silent, or between requests    header_s at first, then keep_alive_s     closed
     a part of the headers is there header_s from their first byte           408
