@@ -11,6 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from tests.places import ROOT
@@ -71,27 +72,20 @@ def test_sigterm_under_load_answers_what_is_inside_and_exits_well(tiny_path: Pat
     assert not [line for line in server.log if "Traceback" in line]
 
 
-@pytest.mark.skipif(not Path("/proc").exists(), reason="looks for children in /proc")
 def test_sigkill_under_load_leaves_no_process_behind(tiny_path: Path) -> None:
     with serving(FPN_MODEL=str(tiny_path), FPN_DEVICE="cpu") as server:
         server.line_with("event=ready")
         clients = Clients(server.port())
         clients.have_answers(CLIENTS)
-        children = children_of(server.process.pid)
+        children = psutil.Process(server.process.pid).children()
         server.process.kill()
         assert server.exit_code() == -9
         clients.stop()
         assert children
         until = time.monotonic() + TIME_LIMIT_S
-        while any(Path(f"/proc/{pid}/stat").exists() for pid in children):
+        while any(child.is_running() for child in children):
             assert time.monotonic() < until, children
             time.sleep(0.05)
-
-
-def children_of(pid: int) -> list[int]:
-    """The processes that `pid` started."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for path in tasks for child in path.read_text().split()]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a full disk is Linux's /dev/full")

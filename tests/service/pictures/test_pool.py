@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from math import inf
 from pathlib import Path
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -60,8 +61,7 @@ def _others() -> None:
 
 def children() -> set[int]:
     """The processes that a test has started, those that have ended and were not waited for among them."""
-    text = "".join(path.read_text() for path in Path("/proc/self/task").glob("*/children"))
-    return {int(pid) for pid in text.split()} - OTHERS
+    return {child.pid for child in psutil.Process().children()} - OTHERS
 
 
 def soon(seconds: float = 0.3) -> float:
