@@ -14,6 +14,7 @@ from starlette.middleware import Middleware
 from service.detector import Detector
 from service.drift import Drift
 from service.engine.engine import Engine, EngineOptions
+from service.engine.folder import model_file
 from service.engine.providers import GpuOptions
 from service.errors import InvalidSettings, ServiceError
 from service.http.access import AccessLog
@@ -40,17 +41,17 @@ def create_app(settings: Settings) -> FastAPI:
     """
     prepare_pillow()
     options = EngineOptions(settings.runners, settings.spinning, gpu_options(settings))
-    engine = Engine(settings.model, settings.device, settings.threads, options)
+    model = model_file(settings.model, settings.device)
+    engine = Engine(model, settings.device, settings.threads, options)
     manifest = engine.manifest
     if settings.max_batch > manifest.limits.max_batch:
         raise InvalidSettings(
-            f"FPN_MAX_BATCH: expected at most {manifest.limits.max_batch}, which is what {settings.model} takes;"
+            f"FPN_MAX_BATCH: expected at most {manifest.limits.max_batch}, which is what {model} takes;"
             f" got {settings.max_batch}"
         )
     if manifest.gate.kind == "off":
         log.warning(
-            "%s: nobody measured what int8 costs this model: it was exported unjudged",
-            settings.model,
+            "%s: nobody measured what int8 costs this model: it was exported unjudged", model
         )
     metrics = metrics_of(engine, settings.drift_images)
     app = _application(settings, metrics)

@@ -41,7 +41,8 @@ class Settings(BaseSettings):
     host: str = Field("0.0.0.0", description="the address to listen on", min_length=1)
     port: int = Field(8000, description="a port, 0 to 65535 (0 = any free one)", ge=0, le=65535)
     model: Path = Field(
-        Path("deploy/models/default/model.onnx"), description="the path of an exported model"
+        Path("deploy/models/default/model.onnx"),
+        description="an exported model, or a folder with it in several precisions",
     )
     device: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
         "auto", description="auto (CUDA where it works, else the CPU), cpu, cuda or tensorrt"
