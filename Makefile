@@ -29,7 +29,7 @@ DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: load mutants help install serve test check fuzz fmt train ablation export export-int8 card ship compose-test clean
+.PHONY: load mutants help install serve test check fuzz fmt train ablation export export-int8 card ship lock image compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,7 +47,9 @@ help:
 	@echo 'make ship          all of the default model anew from TRAINED=runs/NAME/model.pt, scored on VOC=$(VOC)'
 	@echo 'make load          the server at four times its capacity, with damage and hang-ups, and what it kept of its promises'
 	@echo 'make mutants       change the batcher and admission line by line, and say which changes no test sees'
-	@echo 'make compose-test  build the containers, bring them up, post a photograph'
+	@echo 'make lock          the packages of the images anew, with their hashes, from pyproject.toml'
+	@echo 'make image         build the image fpn-serve:$(EXTRA), and say its size and its packages'
+	@echo 'make compose-test  build the containers, bring them up, post photographs, end one of two replicas'
 	@echo 'make clean         remove the environments and caches'
 
 define new_venv
@@ -129,8 +131,20 @@ mutants: $(DEV_READY)
 	$(DEV)/bin/mutmut run
 	$(DEV)/bin/mutmut results
 
+lock: $(DEV_READY)
+	$(DEV)/bin/python deploy/lock.py
+
+# The list of packages (CycloneDX) lies in the image; a copy of it comes to dist/.
+IMAGE := fpn-serve:$(EXTRA)
+image:
+	docker build --build-arg REVISION=$$(git rev-parse HEAD) -t $(IMAGE) \
+		$(if $(filter cpu,$(EXTRA)),--build-arg BASE_IMAGE=python:3.11-slim-bookworm --build-arg DEVICE=cpu) .
+	@mkdir -p dist && container=$$(docker create $(IMAGE)) \
+		&& docker cp "$$container:/app/sbom.cdx.json" dist/fpn-serve-$(EXTRA).cdx.json && docker rm "$$container" > /dev/null
+	@docker image inspect --format '$(IMAGE): {{.Size}} bytes; its packages are in dist/fpn-serve-$(EXTRA).cdx.json' $(IMAGE)
+
 compose-test:
-	$(PYTHON) deploy/compose_test.py
+	$(PYTHON) -m deploy.compose_test
 
 clean:
 	rm -rf $(SERVE) $(DEV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,9 +1,13 @@
 """The deployment's files, read: what the tests of this folder have in common."""
 
 import re
+import shutil
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.places import ROOT
@@ -12,10 +16,16 @@ RESET = object()  # what compose takes away from the file that it overrides
 
 
 class ComposeLoader(yaml.SafeLoader):
-    """YAML with compose's own tag."""
+    """YAML with compose's own tags."""
+
+
+def _overriding(loader: yaml.SafeLoader, node: yaml.Node) -> Any:
+    assert isinstance(node, yaml.SequenceNode)
+    return loader.construct_sequence(node, deep=True)
 
 
 ComposeLoader.add_constructor("!reset", lambda loader, node: RESET)
+ComposeLoader.add_constructor("!override", _overriding)
 
 
 def read_compose(path: str) -> dict[str, Any]:
@@ -57,3 +67,12 @@ def read_dockerfile() -> tuple[dict[str, str], dict[str, Stage]]:
             argument, default = rest.split("=", 1)
             arguments[argument] = default
     return arguments, stages
+
+
+def tool(name: str) -> str:
+    """The path of a program, of this environment or of the system; where it is neither, the test is skipped."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    return found

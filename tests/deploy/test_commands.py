@@ -13,16 +13,18 @@ import pytest
 from tests.deploy.files import Stage, read_dockerfile
 from tests.places import ROOT
 
-INSTALL = re.compile(r"(?P<before>.*) && python3 -m pip --python \S+ install .* --no-deps \.")
+WHEEL = re.compile(
+    r"(?P<before>.*?) && python3 -m pip --python \S+ wheel .* --no-deps -w /wheel \. && .*"
+)
 
 
 @pytest.fixture(scope="module")
 def commands(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """The commands in a virtual environment that holds what the cpu image installs of this project."""
+    """The commands in a virtual environment that holds what an image installs of this project."""
     build = tmp_path_factory.mktemp("build")
-    builder = read_dockerfile()[1]["cpu-builder"]
-    (installing,) = [run for run in builder.arguments("RUN") if run.endswith(" .")]
-    found = INSTALL.fullmatch(installing)
+    builder = read_dockerfile()[1]["builder"]
+    (installing,) = [run for run in builder.arguments("RUN") if " /wheel/" in run]
+    found = WHEEL.fullmatch(installing)
     assert found is not None, installing
     copy_project(builder, build)
     subprocess.run(found["before"], shell=True, cwd=build, check=True)
@@ -56,5 +58,5 @@ def test_an_image_has_the_services_commands_and_no_others(commands: set[str]) ->
 
 
 def test_the_compose_test_looks_for_the_same_commands(commands: set[str]) -> None:
-    text = (ROOT / "deploy/compose_test.py").read_text()
+    text = (ROOT / "deploy/compose_test/__main__.py").read_text()
     assert f"COMMANDS = {sorted(commands)}".replace("'", '"') in text

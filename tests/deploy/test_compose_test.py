@@ -1,26 +1,18 @@
 import io
-import runpy
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import pytest
 from PIL import Image
 
+from deploy.compose_test.client import png
 from tests.places import ROOT
-
-SCRIPT = ROOT / "deploy/compose_test.py"
-
-
-@pytest.fixture(scope="module")
-def script() -> dict[str, Any]:
-    return runpy.run_path(str(SCRIPT), run_name="compose_test")
 
 
 def run_with_path(folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT)]
-    return subprocess.run(command, env={"PATH": str(folder)}, capture_output=True, text=True)
+    command = [sys.executable, "-m", "deploy.compose_test"]
+    environment = {"PATH": str(folder)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 def fake_docker(folder: Path, script: str) -> None:
@@ -28,8 +20,8 @@ def fake_docker(folder: Path, script: str) -> None:
     (folder / "docker").chmod(0o755)
 
 
-def test_its_image_is_one_that_others_can_read(script: dict[str, Any]) -> None:
-    with Image.open(io.BytesIO(script["png"](30, 40))) as image:
+def test_its_image_is_one_that_others_can_read() -> None:
+    with Image.open(io.BytesIO(png(30, 40))) as image:
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (40, 30))
         image.load()
         assert len(image.getcolors() or []) > 10

@@ -10,9 +10,9 @@ SERVICES = read_compose("docker-compose.yml")["services"]
 
 def test_the_detectors_job_points_at_the_service_and_the_port_it_listens_on() -> None:
     (job,) = [each for each in CONFIG["scrape_configs"] if each["job_name"] == "detector"]
-    assert job["static_configs"] == [
-        {"targets": [f"detector:{Settings.model_fields['port'].default}"]}
-    ]
+    (search,) = job["dns_sd_configs"]
+    assert search["port"] == Settings.model_fields["port"].default
+    assert [*search["names"], search["type"]] == ["detector", "A"]
     assert "detector" in SERVICES
 
 
