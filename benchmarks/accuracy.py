@@ -1,12 +1,14 @@
 """The COCO metrics of an exported model as it is served.
 
     python -m benchmarks.accuracy MODEL JSON IMAGES [--batch-size 8] [--runtime openvino] [--json OUT]
+    python -m benchmarks.accuracy RESULTS JSON IMAGES
 
 Every photograph goes from its file's bytes to boxes through the service's own code: decoding, the resize rule, the
 bucket, the engine, and the way back to the photograph. Only the HTTP around them is left out, and with it the rounding
 of an answer's boxes to hundredths of a pixel. Photographs of one bucket run together, which changes no answer.
 `fpn-eval` gives the same figures of the checkpoint, in PyTorch; for a float32 model they agree to within 0.2 points of
-AP. Another runtime stands in for the engine with --runtime: one file is to answer alike in each.
+AP. Another runtime stands in for the engine with --runtime: one file is to answer alike in each. Instead of a model, a
+file of COCO's results is scored: what `fpn-detect --format coco --ids JSON` got from a server.
 """
 
 import argparse
@@ -137,6 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _score(options: argparse.Namespace) -> None:
+    if options.model.suffix == ".json":
+        _score_results(options)
+        return
     prepare_pillow()
     try:
         engine = _runner(options)
@@ -160,6 +165,23 @@ def _score(options: argparse.Namespace) -> None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
+def _score_results(options: argparse.Namespace) -> None:
+    dataset = CocoDataset.read(options.annotations, options.images)
+    try:
+        results = json.loads(options.model.read_text(encoding="utf-8"))
+        images = {each["image_id"] for each in results}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Refused(f"{options.model}: expected a file of COCO's results: {error}") from error
+    try:
+        metrics = coco_metrics(dataset.ground_truth, results)
+    except ValueError as error:
+        raise Refused(f"{options.model}: {options.annotations}: {error}") from error
+    print(f"results {options.model}, images {len(images)} of {len(dataset)}")
+    print(f"{dataset.inventory}\n\n{format_table(metrics)}")
+    if options.json:
+        options.json.write_text(json.dumps(metrics.as_json(), indent=2) + "\n")
+
+
 def _runner(options: argparse.Namespace) -> Runner:
     if options.runtime == "openvino":
         return OpenVinoEngine(options.model, options.threads)
@@ -170,7 +192,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=PROGRAM, description="Score an exported model as it is served."
     )
-    parser.add_argument("model", type=Path, help="an ONNX file that fpn-export wrote")
+    parser.add_argument(
+        "model", type=Path, help="an ONNX file that fpn-export wrote, or COCO's results"
+    )
     parser.add_argument("annotations", type=Path, help="a COCO json")
     parser.add_argument("images", type=Path, help="the folder of its images")
     parser.add_argument("--batch-size", type=positive, default=8, metavar="N")

@@ -1,154 +1,155 @@
-"""`fpn-detect MODEL IMAGES...`, or `python -m service.offline`: detections and where the time goes, without a server.
+"""`fpn-detect URL|MODEL SOURCE...`, or `python -m service.offline`: detections in photographs as people have them.
 
-The exit status is 0, 1 when an image could not be read (the others are answered), 2 when the model,
-the device or an option cannot be used.
+The exit status is 0, 1 when a photograph could not be answered (the others are), 2 when the model, the server or an
+option cannot be used, 3 when the server is not there, 130 when interrupted.
 """
 
 import argparse
-import json
+import asyncio
+import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncGenerator, Iterable, Iterator
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any, get_args
 
-from service.detections import AskedThreshold, Wanted, score_thresholds
 from service.engine.engine import Engine
-from service.engine.providers import Device
-from service.errors import InvalidSettings, ServiceError
-from service.offline.files import FileAnswer, Plan, Unreadable, detect_files
+from service.errors import InvalidRequest, InvalidSettings, ServiceError
+from service.offline.answers import Asked, ServedModel
+from service.offline.client import PASSING, AsyncClient
+from service.offline.direct import Direct, Plan, served_by, wanted_of
+from service.offline.ids import Ids
+from service.offline.options import is_address, parser
+from service.offline.outcome import Outcome
+from service.offline.remote import Remote
+from service.offline.run import Run, Wishes
+from service.offline.sources import Found, files_of
 from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
 
 PROGRAM = "fpn-detect"
 MAX_PIXELS: int = Settings.model_fields["max_pixels"].default
+STDIN = "-"
+BAD, UNUSABLE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser(PROGRAM).parse_args(arguments)
     prepare_pillow()
     try:
-        engine = Engine(options.model, options.device, options.threads)
-        _check_batch(options.batch, engine)
-        thresholds = score_thresholds(options.score_threshold, engine.manifest)
+        return BAD if asyncio.run(_detect(options)) else 0
+    except PASSING as error:
+        _say(f"{error.detail}; gave up after {options.patience:g} s")
+        return UNREACHABLE
     except ServiceError as error:
-        print(f"{PROGRAM}: {error.detail}", file=sys.stderr)
-        return 2
-    wanted = Wanted(thresholds, None, None, 0, ())
-    plan = Plan(wanted, MAX_PIXELS, options.batch, options.repeat)
-    outcomes = detect_files(engine, options.images, plan)
-    bad = [outcome for outcome in outcomes if isinstance(outcome, Unreadable)]
-    for each in bad:
-        print(f"{PROGRAM}: {each.path}: {each.detail}", file=sys.stderr)
-    print(as_json(engine, outcomes) if options.json else as_text(engine, outcomes))
-    return 1 if bad else 0
+        _say(error.detail)
+        return UNUSABLE
+    except KeyboardInterrupt:
+        _say("interrupted" + (": --resume goes on from here" if options.out else ""))
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever reads has had enough; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
-def _check_batch(batch: int, engine: Engine) -> None:
-    """Raises InvalidSettings when the model takes no batch of so many."""
+async def _detect(options: argparse.Namespace) -> int:
+    """How many photographs could not be answered."""
+    if is_address(options.where):
+        return await _by_server(options)
+    return await _by_model(options)
+
+
+async def _by_server(options: argparse.Namespace) -> int:
+    key = _key(options.key_file)
+    # Patience is had with the server as a whole, not with each request.
+    async with AsyncClient(options.where, key, patience_s=min(options.patience, 60.0)) as client:
+        model = await client.model()
+    async with AsyncClient(options.where, key, patience_s=0) as client:
+        remote = Remote(client, _asked(options), options.concurrency, options.patience)
+        title = f"{model.name} {model.version}, at {options.where}"
+        with Run(PROGRAM, _wishes(options, model, title), MAX_PIXELS) as run:
+            return await _through(run, remote.outcomes(run.left()))
+
+
+async def _by_model(options: argparse.Namespace) -> int:
+    engine = Engine(Path(options.where), options.device, options.threads)
     most = engine.manifest.limits.max_batch
-    if batch > most:
+    if options.batch > most:
         raise InvalidSettings(
-            f"--batch: expected at most {most}, which is what the model takes; got {batch}"
+            f"--batch: expected at most {most}, which is what the model takes; got {options.batch}"
         )
+    asked, model = _asked(options), served_by(engine)
+    plan = Plan(wanted_of(asked, engine), MAX_PIXELS, options.batch, options.repeat)
+    title = f"{model.name} {model.version}, {engine.manifest.precision}, on {engine.provider}"
+    with Run(PROGRAM, _wishes(options, model, title), MAX_PIXELS) as run:
+        return await _through(run, _in_a_thread(Direct(engine, plan).outcomes(run.left())))
 
 
-def as_text(engine: Engine, outcomes: Sequence[FileAnswer | Unreadable]) -> str:
-    """For people: the model, then each image that was answered."""
-    manifest = engine.manifest
-    title = f"{manifest.name} {manifest.version}, {manifest.precision}, on {engine.provider}"
-    answers = [outcome for outcome in outcomes if isinstance(outcome, FileAnswer)]
-    return "\n".join([title, *(_paragraph(answer) for answer in answers)])
+async def _through(run: Run, outcomes: AsyncGenerator[Outcome, None]) -> int:
+    async with aclosing(outcomes):
+        async for outcome in outcomes:
+            await asyncio.to_thread(run.add, outcome)
+    return await asyncio.to_thread(run.finish)
 
 
-def as_json(engine: Engine, outcomes: Sequence[FileAnswer | Unreadable]) -> str:
-    """For programs: one object; `images` has an entry for each file, in order."""
-    return json.dumps(
-        {
-            "model": {"name": engine.manifest.name, "version": engine.manifest.version},
-            "provider": engine.provider,
-            "placement": engine.placement,
-            "images": [_entry(outcome) for outcome in outcomes],
-        }
+async def _in_a_thread(outcomes: Iterator[Outcome]) -> AsyncGenerator[Outcome, None]:
+    while (outcome := await asyncio.to_thread(next, outcomes, None)) is not None:
+        yield outcome
+
+
+def _asked(options: argparse.Namespace) -> Asked:
+    return Asked(
+        score_threshold=options.score_threshold,
+        max_detections=options.max_detections,
+        classes=tuple(options.classes),
+        proposals=options.proposals,
+        priority=options.priority,
     )
 
 
-def _paragraph(answer: FileAnswer) -> str:
-    found, (height, width) = answer.detected, answer.reading.frame.bucket
-    seconds = "  ".join(f"{stage} {s:.4f} s" for stage, s in answer.seconds.items())
-    return "\n".join(
-        [
-            f"{answer.reading.path}: {found.width} x {found.height},"
-            f" frame {width} x {height}, batch of {answer.batch_size}",
-            *(
-                f"  {each.score:.4f}  {each.label}  {list(each.box)}  {each.level}"
-                for each in found.detections
-            ),
-            f"  {seconds}",
-        ]
+def _wishes(options: argparse.Namespace, model: ServedModel, title: str) -> Wishes:
+    return Wishes(
+        model=model,
+        title=title,
+        asked=_asked(options),
+        files=_files(options),
+        every=options.every,
+        formats=tuple(options.format),
+        out=options.out,
+        is_resumed=options.resume,
+        ids=Ids(options.ids),
+        has_bar=not options.quiet,
     )
 
 
-def _entry(outcome: FileAnswer | Unreadable) -> dict[str, Any]:
-    if isinstance(outcome, Unreadable):
-        return {"file": str(outcome.path), "error": outcome.detail}
-    found = asdict(outcome.detected)
-    return {
-        "file": str(outcome.reading.path),
-        **{key: found[key] for key in ("width", "height", "detections")},
-        "timings_s": {stage: round(s, 6) for stage, s in outcome.seconds.items()},
-        "batch": {"size": outcome.batch_size, "bucket": outcome.reading.frame.bucket},
-    }
+def _files(options: argparse.Namespace) -> Iterable[Found]:
+    """What is named; a list where none of it comes on standard input."""
+    files = files_of(_named(options))
+    return files if STDIN in options.sources else list(files)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        PROGRAM,
-        description="Detections in photographs, and the seconds of every stage, without a server.",
-    )
-    parser.add_argument("model", type=Path, help="an exported model")
-    parser.add_argument(
-        "images", type=Path, nargs="+", help="files of the kinds that /detect reads"
-    )
-    parser.add_argument("--device", choices=get_args(Device), default="auto")
-    parser.add_argument("--threads", type=_at_least(0), default=0, help="0 (default): all cores")
-    parser.add_argument(
-        "--score-threshold",
-        type=_threshold,
-        help="the least score, or best: each class's own of the best F1 (default: the model's best for all, or 0.5)",
-    )
-    parser.add_argument(
-        "--batch", type=_at_least(1), default=1, help="the most images that run together"
-    )
-    parser.add_argument(
-        "--repeat", type=_at_least(1), default=1, help="times of which the median is given"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of text")
-    return parser
+def _named(options: argparse.Namespace) -> Iterator[str]:
+    for name in options.sources:
+        if name != STDIN:
+            yield name
+        elif options.null:
+            yield from filter(None, sys.stdin.read().split("\0"))
+        else:
+            yield from filter(None, (line.rstrip("\r\n") for line in sys.stdin))
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    def whole(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number, {least} or more; got {text!r}"
-            )
-        return int(text)
-
-    return whole
-
-
-def _threshold(text: str) -> AskedThreshold:
-    if text == "best":
-        return "best"
+def _key(path: Path | None) -> str | None:
+    if path is None:
+        return None
     try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, or best; got {text!r}")
-    return value
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidRequest(f"--key-file: {path}: {error}") from error
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{PROGRAM}: {text}\n")
 
 
 if __name__ == "__main__":

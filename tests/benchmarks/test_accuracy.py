@@ -15,6 +15,7 @@ from model.evaluation.inference import findings
 from model.evaluation.results import detection_results, in_photograph
 from model.network.detector import Detector
 from service.engine.engine import Engine
+from service.offline.__main__ import main as detect
 from tests.detectors import CLASS_NAMES, noise
 
 SIZES = [(64, 96), (120, 75), (90, 90), (50, 133), (64, 96)]
@@ -90,6 +91,20 @@ def test_the_command_prints_a_table_and_writes_json(
     assert (figures["images"], figures["precision"]) == (len(SIZES), "float32")
     assert math.isfinite(figures["AP"])
     assert 0 < figures["engine_seconds"] < figures["seconds_per_image"]
+
+
+def test_what_fpn_detect_writes_scores_as_the_model_does(
+    artifact: Path, dataset: CocoDataset, tmp_path: Path
+) -> None:
+    root, out, figures = dataset.records[0].path.parent, tmp_path / "out", tmp_path / "figures.json"
+    options = ("--format", "coco", "--ids", str(root / "all.json"), "--score-threshold", "0")
+    assert detect([str(artifact), str(root), "--device", "cpu", "--out", str(out), *options]) == 0
+    command = arguments(out / "results.json", dataset, "--json", str(figures))
+    assert main(command) == 0
+    served = served_metrics(Engine(artifact, "cpu", 1), dataset, batch_size=2).as_json()
+    written = json.loads(figures.read_text())
+    assert written["AP"] == pytest.approx(served["AP"], abs=2e-3)
+    assert written["AP50"] == pytest.approx(served["AP50"], abs=2e-3)
 
 
 def failure(capsys: pytest.CaptureFixture[str]) -> str:

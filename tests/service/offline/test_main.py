@@ -1,4 +1,4 @@
-"""`fpn-detect`, with the tiny model: what it prints, and what it says of bad input."""
+"""`fpn-detect` on a model file, with the tiny model: what it prints, and what it says of bad input."""
 
 import json
 from pathlib import Path
@@ -9,6 +9,8 @@ from service.offline.__main__ import main
 from tests.service.images import png
 
 Captured = pytest.CaptureFixture[str]
+# On a model file, on one thread.
+MODEL = ("--device", "cpu", "--threads", "1")
 
 
 @pytest.fixture
@@ -22,19 +24,26 @@ def photographs(tmp_path: Path) -> list[str]:
 
 
 def answered(capsys: Captured, *arguments: object) -> tuple[int, list[dict[str, object]]]:
-    code = main([*map(str, arguments), "--device", "cpu", "--threads", "1", "--json"])
-    images: list[dict[str, object]] = json.loads(capsys.readouterr().out)["images"]
-    return code, images
+    code = main([*map(str, arguments), *MODEL, "--format", "jsonl"])
+    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def refused(capsys: Captured, *arguments: object) -> str:
+    """The one line of a command that cannot be done."""
+    assert main([*map(str, arguments), *MODEL]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    return err
 
 
 def test_detections_and_the_seconds_of_every_stage_are_printed(
     tiny_path: Path, photographs: list[str], capsys: Captured
 ) -> None:
-    arguments = [str(tiny_path), photographs[0], "--threads", "1", "--score-threshold", "0.6"]
-    assert main(arguments) == 0
+    arguments = [str(tiny_path), photographs[0], "--score-threshold", "0.6", "--repeat", "2"]
+    assert main([*arguments, *MODEL]) == 0
     title, image, found, seconds = capsys.readouterr().out.splitlines()
     assert title.startswith("tiny 0123456789ab, float32, on ")
-    assert image == f"{photographs[0]}: 45 x 30, frame 64 x 32, batch of 1"
+    assert image == f"{photographs[0]}: 45 x 30"
     assert found == "  1.0000  bird  [11.25, 15.0, 33.75, 30.0]  P3"
     assert seconds.split()[::3] == ["decode", "place", "inference", "reply"]
 
@@ -42,57 +51,97 @@ def test_detections_and_the_seconds_of_every_stage_are_printed(
 def test_a_bad_file_is_one_line_and_the_others_are_answered_in_order(
     tiny_path: Path, photographs: list[str], capsys: Captured
 ) -> None:
-    missing = str(tiny_path.parent / "none.png")
-    code = main([str(tiny_path), *photographs, missing, "--threads", "1", "--json"])
+    missing, empty = tiny_path.parent / "none.png", Path(photographs[0]).with_name("empty.png")
+    empty.write_bytes(b"")
+    named = [*photographs, str(missing), str(empty)]
+    code = main([str(tiny_path), *named, *MODEL, "--format", "jsonl"])
     out, err = capsys.readouterr()
     assert code == 1
-    junk, none = err.splitlines()
+    junk, none, nothing = err.splitlines()
     assert f"{photographs[1]}: expected an image" in junk
     assert none.endswith(f"{missing}: No such file or directory")
-    images = json.loads(out)["images"]
-    assert [image["file"] for image in images] == [*photographs, missing]
-    assert ["error" in image for image in images] == [False, True, False, False, True]
+    assert nothing.endswith(f"{empty}: the file is empty")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["file"] for line in lines] == named
+    assert ["error" in line for line in lines] == [False, True, False, False, True, True]
 
 
-def test_images_of_one_frame_run_together_up_to_the_batch_that_was_asked_for(
+def test_images_of_one_frame_run_together_and_change_no_answer(
     tiny_path: Path, photographs: list[str], capsys: Captured
 ) -> None:
     good = [photographs[0], *photographs[2:]]
-    _, alone = answered(capsys, tiny_path, *good)
-    _, together = answered(capsys, tiny_path, *good, "--batch", 2, "--repeat", 3)
-    sizes = [[image.pop("batch") for image in images] for images in (alone, together)]
-    wide, tall = [32, 64], [64, 32]
-    assert sizes[0] == [{"size": 1, "bucket": bucket} for bucket in (wide, wide, tall)]
-    assert sizes[1] == [{"size": n, "bucket": b} for n, b in ((2, wide), (2, wide), (1, tall))]
-    for image in (*alone, *together):
-        del image["timings_s"]
-    assert alone == together
+    code, alone = answered(capsys, tiny_path, *good)
+    assert code == 0
+    assert answered(capsys, tiny_path, *good, "--batch", 2) == (0, alone)
+    timed = answered(capsys, tiny_path, *good, "--batch", 2, "--repeat", 3)[1]
+    seconds = [line.pop("seconds") for line in timed]
+    assert timed == alone
+    # The first and the second have run in one batch.
+    inferences = [each["inference"] for each in seconds if isinstance(each, dict)]
+    assert inferences[0] == inferences[1] != inferences[2]
+
+
+def test_a_folder_a_pattern_and_a_file_of_it_are_each_photograph_once(
+    tiny_path: Path, photographs: list[str], capsys: Captured
+) -> None:
+    folder = Path(photographs[0]).parent
+    Path(photographs[1]).unlink()
+    (folder / "notes.txt").write_text("no photograph")
+    code, lines = answered(capsys, tiny_path, photographs[2], f"{folder}/*.png", folder)
+    assert code == 0
+    assert [line["file"] for line in lines] == [photographs[i] for i in (2, 0, 3)]
+
+
+def test_csv_has_a_row_for_each_detection(
+    tiny_path: Path, photographs: list[str], capsys: Captured
+) -> None:
+    assert main([str(tiny_path), photographs[0], *MODEL, "--format", "csv"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "file,label,category_id,score,x1,y1,x2,y2,level",
+        f"{photographs[0]},bird,16,1.0,11.25,15.0,33.75,30.0,P3",
+        f"{photographs[0]},cat,17,0.5,0.0,0.0,45.0,30.0,P5",
+    ]
+
+
+def test_a_class_and_a_most_are_asked_of_the_model(
+    tiny_path: Path, photographs: list[str], capsys: Captured
+) -> None:
+    _, (line,) = answered(capsys, tiny_path, photographs[0], "--class", "cat")
+    assert [each["label"] for each in line["detections"]] == ["cat"]  # type: ignore[attr-defined]
+    _, (line,) = answered(capsys, tiny_path, photographs[0], "--max-detections", 1)
+    assert [each["label"] for each in line["detections"]] == ["bird"]  # type: ignore[attr-defined]
 
 
 def test_a_model_that_cannot_be_used_is_one_line_and_exit_code_2(
     tmp_path: Path, photographs: list[str], capsys: Captured
 ) -> None:
-    assert main([str(tmp_path / "none.onnx"), *photographs]) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.endswith("none.onnx: no such file; expected a model that fpn-export wrote\n")
-    assert err.count("\n") == 1
+    said = refused(capsys, tmp_path / "none.onnx", *photographs)
+    assert said.endswith("none.onnx: no such file; expected a model that fpn-export wrote\n")
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("arguments", "said"),
     [
-        ("--batch", "2049", "--batch: expected at most 2048, which is what the model takes; got"),
-        ("--score-threshold", "best", "score_threshold: this model says none for best"),
+        (["--batch", "2049"], "--batch: expected at most 2048, which is what the model takes; got"),
+        (["--score-threshold", "best"], "score_threshold: this model says none for best"),
+        (["--class", "unicorn"], "classes: no 'unicorn'; known are"),
+        (["--resume"], "--resume: expected the --out of the run"),
+        (["--format", "yolo"], "--format yolo: expected --out FOLDER"),
+        (["--format", "csv", "--format", "coco"], "--format: expected one on standard output"),
+        (["--out", "FOLDER", "--format", "table"], "--format table: expected no --out"),
+        (["--ids", "/nowhere.json"], "--ids: /nowhere.json: No such file"),
     ],
 )
-def test_what_the_model_does_not_have_is_one_line_and_exit_code_2(
-    tiny_path: Path, photographs: list[str], capsys: Captured, option: str, value: str, said: str
+def test_what_does_not_go_together_is_one_line_and_exit_code_2(
+    tiny_path: Path,
+    tmp_path: Path,
+    photographs: list[str],
+    capsys: Captured,
+    arguments: list[str],
+    said: str,
 ) -> None:
-    assert main([str(tiny_path), *photographs, "--device", "cpu", option, value]) == 2
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert err.startswith(f"fpn-detect: {said}")
+    given = [str(tmp_path / "out") if each == "FOLDER" else each for each in arguments]
+    assert refused(capsys, tiny_path, *photographs, *given).startswith(f"fpn-detect: {said}")
 
 
 @pytest.mark.parametrize(
@@ -104,10 +153,10 @@ def test_what_the_model_does_not_have_is_one_line_and_exit_code_2(
         ("--device", "tpu", "invalid choice: 'tpu'"),
     ],
 )
-def test_an_option_that_cannot_be_used_is_named(
-    capsys: Captured, option: str, value: str, said: str
+def test_a_bad_option_is_explained(
+    tiny_path: Path, photographs: list[str], capsys: Captured, option: str, value: str, said: str
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["model.onnx", "a.png", f"{option}={value}"])
-    assert caught.value.code == 2
+    with pytest.raises(SystemExit) as left:
+        main([str(tiny_path), *photographs, f"{option}={value}"])
+    assert left.value.code == 2
     assert said in capsys.readouterr().err
