@@ -29,7 +29,7 @@ DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: load mutants help install serve test check fuzz fmt train ablation export export-int8 card ship lock image compose-test clean
+.PHONY: load mutants help install serve test check fuzz fmt train ablation export export-int8 card ship gpu-check lock image compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +47,7 @@ help:
 	@echo 'make ship          all of the default model anew from TRAINED=runs/NAME/model.pt, scored on VOC=$(VOC)'
 	@echo 'make load          the server at four times its capacity, with damage and hang-ups, and what it kept of its promises'
 	@echo 'make mutants       change the batcher and admission line by line, and say which changes no test sees'
+	@echo 'make gpu-check     whether the GPU of this host is used, rightly, and how fast; a page and a JSON in runs/gpu-check'
 	@echo 'make lock          the packages of the images anew, with their hashes, from pyproject.toml'
 	@echo 'make image         build the image fpn-serve:$(EXTRA), and say its size and its packages'
 	@echo 'make compose-test  build the containers, bring them up, post photographs, end one of two replicas'
@@ -131,6 +132,16 @@ mutants: $(DEV_READY)
 	$(DEV)/bin/mutmut run
 	$(DEV)/bin/mutmut results
 
+# On a host with a driver in an environment with onnxruntime-gpu; on another one it says what it skipped.
+CHECK := $(if $(filter gpu,$(EXTRA)),.venv-gpu,$(DEV))
+gpu-check: $(CHECK)/.installed
+	$(CHECK)/bin/python -m benchmarks.gpu_check $(GPU_CHECK_FLAGS)
+
+.venv-gpu/.installed: pyproject.toml
+	$(call new_venv,.venv-gpu)
+	.venv-gpu/bin/pip install --quiet --editable '.[gpu,export]' 'scikit-image>=0.25'
+	@touch $@
+
 lock: $(DEV_READY)
 	$(DEV)/bin/python deploy/lock.py
 
@@ -147,4 +158,4 @@ compose-test:
 	$(PYTHON) -m deploy.compose_test
 
 clean:
-	rm -rf $(SERVE) $(DEV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(SERVE) $(DEV) .venv-gpu .mypy_cache .ruff_cache .pytest_cache .hypothesis

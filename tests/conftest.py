@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import settings
 
+from benchmarks.gpu_check.host import device
 from export.artifact import finish_artifact
 from export.graph import trace
 from export.manifest import Provenance
@@ -27,6 +28,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 PROVENANCE = Provenance(
     name="small", license="Apache-2.0", data="none", measured=Measured({"AP": 0.25})
 )
+
+
+@pytest.fixture(autouse=True)
+def _gpu(request: pytest.FixtureRequest) -> None:
+    """Skips what is marked `gpu` where there is none."""
+    if request.node.get_closest_marker("gpu") and device() != "cuda":
+        pytest.skip("needs an NVIDIA GPU and onnxruntime-gpu")
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """The files that the contenders load, made when they are first asked for.
 
 Ours are traced and quantised as `fpn-export` does it, but not judged, and with every layer in int8: give judged files
-with --float32 and --int8.
+with --float32, --float16 and --int8.
 """
 
 import warnings
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.twin import torchvision_twin
 from export.graph import trace
+from export.precision.half import halved
 from export.precision.quantise import Quantizer
 from model.network.detector import Detector
 
@@ -45,10 +46,12 @@ class Artifacts:
     def path(self, kind: str) -> Path:
         """The file of a contender (`contender.MAKERS`)."""
         match kind:
-            case "eager" | "compiled":
+            case "eager" | "compiled" | "cuda-eager" | "cuda-eager-float16":
                 return self._torchvision
-            case "float32":
+            case "float32" | "cuda-float32":
                 return self._float32
+            case "float16" | "cuda-float16":
+                return self._float16
             case "int8":
                 return self._int8
             case _:
@@ -82,6 +85,13 @@ class Artifacts:
         path = self._given.get("float32", self._folder / "float32.onnx")
         if "float32" not in self._given:
             onnx.save(trace(self._detector), path)
+        return path
+
+    @cached_property
+    def _float16(self) -> Path:
+        path = self._given.get("float16", self._folder / "float16.onnx")
+        if "float16" not in self._given:
+            onnx.save(halved(onnx.load(self._float32)), path)
         return path
 
     @cached_property

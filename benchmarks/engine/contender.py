@@ -30,6 +30,13 @@ MAKERS = {
     "float32": "benchmarks.engine.onnx_contenders:Ours",
     "int8": "benchmarks.engine.onnx_contenders:Ours",
 }
+# On a GPU; benchmarks/gpu_check has them.
+CUDA_MAKERS = {
+    "cuda-eager": "benchmarks.engine.cuda_contenders:EagerOnCuda",
+    "cuda-eager-float16": "benchmarks.engine.cuda_contenders:EagerHalfOnCuda",
+    "cuda-float32": "benchmarks.engine.cuda_contenders:OursOnCuda",
+    "cuda-float16": "benchmarks.engine.cuda_contenders:OursOnCuda",
+}
 
 # The threads of the contender before spin for a while after its last run, and would take a core from this one.
 SETTLE_S = 0.3
@@ -61,7 +68,7 @@ def main() -> int:
     kind, model, photographs, threads = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # what libraries print is no answer
-    module, _, name = MAKERS[kind].partition(":")
+    module, _, name = (MAKERS | CUDA_MAKERS)[kind].partition(":")
     contender: Contender = getattr(importlib.import_module(module), name)(Path(model), int(threads))
     images = np.load(photographs)
     print(json.dumps({"ready": True}), file=answers)
