@@ -28,6 +28,7 @@ from service.errors import InvalidSettings, ServiceError, WrongAnswers
 from service.golden import refuse_wrong
 from service.http.connections import ConnectionLimits, Connections
 from service.http.transport import HttpConnection
+from service.keys import new_key
 from service.logs import configure_logs
 from service.settings import Settings, backlog, describe_settings, descriptors, load_settings
 
@@ -102,9 +103,20 @@ def main(arguments: list[str] | None = None) -> None:
         help="run the golden photographs of the model (by default FPN_MODEL), print how they fare, and exit:"
         " 0 when all are answered as at export, else 1",
     )
-    model: str | None = parser.parse_args(arguments).check
+    parser.add_argument(
+        "--new-key",
+        metavar="NAME",
+        help="print what the file of FPN_KEYS is to say of a new key, and the key itself on standard error, and exit",
+    )
+    options = parser.parse_args(arguments)
+    model: str | None = options.check
     try:
-        if model is not None:
+        if options.new_key is not None:
+            secret, entry = new_key(options.new_key)
+            print(entry, end="")
+            # Not where the entry goes, which is into the file.
+            sys.stderr.write(f"the key, which is kept nowhere else: {secret}\n")
+        elif model is not None:
             check_answers(load_settings(), model)
         else:
             # uvicorn raises the signal again once it has drained; before that, it stops a start that hangs.

@@ -10,6 +10,7 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 
 from service.detector import Detector
 from service.drift import Drift
@@ -19,12 +20,14 @@ from service.engine.providers import GpuOptions
 from service.errors import InvalidSettings, ServiceError
 from service.http.access import AccessLog
 from service.http.doorway import Doorway
+from service.http.gate import Gate, openings_of
 from service.http.handlers import on_http_exception, on_service_error, on_validation_error
 from service.http.openapi import DESCRIPTION
 from service.http.page.page import router as page_router
 from service.http.pages import FILES, FILES_PATH, pages
 from service.http.receiving import BodyLimits
 from service.http.routes import router
+from service.keys import Keys
 from service.metrics import Metrics
 from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
@@ -54,7 +57,9 @@ def create_app(settings: Settings) -> FastAPI:
             "%s: nobody measured what int8 costs this model: it was exported unjudged", model
         )
     metrics = metrics_of(engine, settings.drift_images)
-    app = _application(settings, metrics)
+    keys = Keys(settings.keys) if settings.keys else None
+    app = _application(settings, metrics, keys)
+    app.state.keys = keys
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.engine = engine
@@ -68,7 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _application(settings: Settings, metrics: Metrics) -> FastAPI:
+def _application(settings: Settings, metrics: Metrics, keys: Keys | None) -> FastAPI:
     """Routes, pages and what is around them, without anything behind them yet."""
     app = FastAPI(
         title="fpn-serve",
@@ -77,12 +82,14 @@ def _application(settings: Settings, metrics: Metrics) -> FastAPI:
         lifespan=lifespan,
         middleware=[
             Middleware(AccessLog, metrics=metrics),
+            *cors(settings.cors_origins),
             Middleware(
                 Doorway,
                 root_path=settings.root_path,
                 metrics=metrics,
                 full_status=settings.full_status,
             ),
+            Middleware(Gate, keys=keys, openings=openings_of(settings), metrics=metrics),
         ],
         docs_url=None,
         redoc_url=None,
@@ -101,6 +108,21 @@ def _application(settings: Settings, metrics: Metrics) -> FastAPI:
     app.mount(FILES_PATH, FILES)
     app.include_router(page_router)
     return app
+
+
+def cors(origins: str) -> list[Middleware]:
+    """What lets pages of these origins ask; nothing where there are none."""
+    if not origins:
+        return []
+    return [
+        Middleware(
+            CORSMiddleware,
+            allow_origins=origins.split(","),
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "x-api-key", "x-request-id"],
+            expose_headers=["retry-after", "server-timing", "x-request-id"],
+        )
+    ]
 
 
 def metrics_of(engine: Engine, drift_images: int) -> Metrics:
@@ -134,7 +156,11 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     detector = Detector(app.state.engine, app.state.settings, app.state.metrics)
     app.state.detector = detector
     app.state.warming = warming = asyncio.create_task(detector.warm_up(), name="warm-up")
+    tasks = [warming]
+    if app.state.keys:
+        tasks.append(asyncio.create_task(app.state.keys.watch(), name="keys"))
     yield
-    warming.cancel()
-    await asyncio.wait([warming])
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
     await detector.stop()

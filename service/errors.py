@@ -1,6 +1,7 @@
 """What can go wrong between the bytes of a request and its detections. Knows nothing of HTTP.
 
     start      InvalidSettings, InvalidModel: the process does not start; WrongAnswers: it does not become ready
+    key        Unauthorized, QuotaExceeded
     body       InvalidRequest, InvalidBody, UnsupportedMediaType, TooLarge, UploadTooSlow, ClientGone
     image      InvalidImage, InvalidRegions, UnsupportedMediaType, TooLarge: the others are answered
     anywhere   DeadlineExceeded
@@ -50,6 +51,18 @@ class WrongAnswers(ServiceError):
     """The model gives other answers here than were seen of it at export."""
 
     reason = "wrong_answers"
+
+
+class Unauthorized(ServiceError):
+    """There are keys, and the caller has none of them."""
+
+    reason = "key"
+
+
+class QuotaExceeded(ServiceError):
+    """The caller's key has asked for as much as it may for now."""
+
+    reason = "quota"
 
 
 class InvalidRequest(ServiceError):

@@ -34,6 +34,7 @@ WINDOW_S = 10.0
 REFUSALS = (
     *("full", "deadline", "slow", "connections"),
     *("bytes", "pixels", "images", "parts", "values"),
+    *("no_key", "key", "quota"),
 )
 
 
@@ -106,6 +107,7 @@ class Metrics:
         self.refused = Counter(
             "fpn_refused", "Requests refused, by what was exceeded", ["reason"], registry=registry
         )
+        self._key_metrics(registry)
         self._image_metrics(registry)
         self._batch_metrics(registry)
         self._result_metrics(registry)
@@ -119,6 +121,17 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+
+    def _key_metrics(self, registry: CollectorRegistry) -> None:
+        self.key_requests = Counter(
+            "fpn_key_requests", "Requests of a key", ["key", "code"], registry=registry
+        )
+        self.key_images = Counter(
+            "fpn_key_images", "Images that a key has asked for", ["key"], registry=registry
+        )
+        self.key_pixels = Counter(
+            "fpn_key_pixels", "Their pixels, by their headers", ["key"], registry=registry
+        )
 
     def _image_metrics(self, registry: CollectorRegistry) -> None:
         self.images = Counter(
@@ -205,6 +218,12 @@ class Metrics:
         for detection in answer.detections:
             self.detections.labels(detection.label).inc()
             self.detection_level.labels(detection.level).inc()
+
+    def observe_spending(self, key: str, images: int, pixels: int) -> None:
+        """Counts what the key called so has asked for; "" is nobody's."""
+        if key:
+            self.key_images.labels(key).inc(images)
+            self.key_pixels.labels(key).inc(pixels)
 
     def observe_request(self, route: str, code: int, seconds: float) -> None:
         """Counts a request; `route` is the template of its path, never the path itself."""

@@ -15,9 +15,10 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 
 from service.errors import InvalidSettings
+from service.optional_settings import OptionalSettings
 
 PREFIX = "FPN_"
 # Variables of other servers that would be read by what is below this one, or that somebody expects to be.
@@ -33,7 +34,7 @@ HEALTH_PLACES = 8
 ENOUGH_CONNECTIONS = 2048
 
 
-class Settings(BaseSettings):
+class Settings(OptionalSettings):
     """The settings of one server process. Each description says what a value must be."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -194,6 +195,15 @@ class Settings(BaseSettings):
                 f"FPN_MAX_CONNECTIONS: expected at most {possible}, since the process may open"
                 f" {descriptors()} files (ulimit -n); got {self.max_connections}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _keys_are_asked_for_where_there_are_some(self) -> Self:
+        for name in ("page", "docs", "metrics"):
+            if getattr(self, name) == "key" and self.keys is None:
+                raise ValueError(
+                    f"FPN_{name.upper()}: expected a file of FPN_KEYS for key; got none"
+                )
         return self
 
     @model_validator(mode="after")

@@ -79,6 +79,9 @@ class AccessLog:
     def _record(self, scope: Scope, method: str, code: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNMATCHED)
         self._metrics.observe_request(route, code, seconds)
+        key = getattr(scope["state"].get("key"), "name", "")
+        if key:
+            self._metrics.key_requests.labels(key, str(code)).inc()
         fields = {
             "request_id": scope["state"]["request_id"],
             "method": method,
@@ -86,6 +89,7 @@ class AccessLog:
             "code": code,
             "total_s": round(seconds, 6),
             "client": (scope.get("client") or ("",))[0],
+            **({"key": key} if key else {}),
             **scope["state"].get("log_fields", {}),
         }
         level = logging.DEBUG if route in HEALTH else logging.INFO

@@ -9,6 +9,7 @@ from service.errors import (
     DeadlineExceeded,
     InvalidRequest,
     Overloaded,
+    QuotaExceeded,
     ServiceError,
     TooLarge,
     Unavailable,
@@ -23,7 +24,7 @@ from service.http.problems import (
     shortened,
 )
 
-REFUSALS = (Overloaded, Unavailable, TooLarge, UploadTooSlow, DeadlineExceeded)
+REFUSALS = (Overloaded, QuotaExceeded, Unavailable, TooLarge, UploadTooSlow, DeadlineExceeded)
 
 
 async def on_service_error(request: Request, error: Exception) -> Response:

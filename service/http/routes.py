@@ -14,6 +14,7 @@ from service.http.bodies import read_images
 from service.http.disconnect import unless_disconnected
 from service.http.formats import Format, check_shape, formatted
 from service.http.openapi import DETECT_BODY, OTHER_THAN_JSON, problem_responses
+from service.http.quota import spending
 from service.http.receiving import JSON, BodyLimits
 from service.http.schemas import (
     DetectQuery,
@@ -31,7 +32,7 @@ router = APIRouter()
 @router.post(
     "/detect",
     response_model=DetectResponse,
-    responses=OTHER_THAN_JSON | problem_responses(400, 408, 413, 415, 422, 500, 503, 504),
+    responses=OTHER_THAN_JSON | problem_responses(400, 401, 408, 413, 415, 422, 429, 500, 503, 504),
     openapi_extra={"requestBody": DETECT_BODY},
     summary="Detect objects in one or more images",
 )
@@ -47,12 +48,14 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     limits: BodyLimits = request.app.state.body_limits
     wanted, shape = query.wanted(detector.manifest), picture(request) or query.format
     deadline = detector.deadline(query.timeout_s)
+    request.state.key.look()
     detector.look(deadline, query.priority)
     with detector.admission.receive() as receipt:
         images = await read_images(request, limits, deadline, receipt)
         check_shape(shape, len(images))
         work = Work(wanted, deadline, query.priority)
-        return await unless_disconnected(request.receive, _answer(request, images, work, shape))
+        with spending(request, images):
+            return await unless_disconnected(request.receive, _answer(request, images, work, shape))
 
 
 @router.get(

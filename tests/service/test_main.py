@@ -11,6 +11,7 @@ import onnx
 import pytest
 
 from service.__main__ import main
+from service.keys import Keys
 from service.settings import describe_settings
 from tests.places import ROOT
 from tests.service.golden_files import with_manifest
@@ -165,3 +166,14 @@ def test_the_service_imports_where_there_is_no_torch() -> None:
         "assert importlib.util.find_spec('torch') is None"
     )
     subprocess.run([SERVE_PYTHON, "-W", "error", "-c", code], cwd=ROOT, check=True)
+
+
+def test_a_new_key_is_shown_once_and_its_entry_does_not_hold_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--new-key", "camera"])
+    out, err = capsys.readouterr()
+    secret = err.split()[-1]
+    assert secret not in out
+    (tmp_path / "keys.toml").write_text(out)
+    assert Keys(tmp_path / "keys.toml").find(secret).name == "camera"

@@ -28,7 +28,9 @@ def test_the_three_kinds_of_body_are_described(document: dict[str, Any]) -> None
 
 def test_every_refusal_is_described_as_a_problem(document: dict[str, Any]) -> None:
     responses = document["paths"]["/detect"]["post"]["responses"]
-    assert set(responses) == {"200", "400", "408", "413", "415", "422", "500", "503", "504"}
+    assert set(responses) == set(
+        ["200", "400", "401", "408", "413", "415", "422", "429", "500", "503", "504"]
+    )
     for code, response in responses.items():
         expected = {"application/json", "text/plain", *FORMATS} if code == "200" else {MEDIA_TYPE}
         assert set(response["content"]) == expected

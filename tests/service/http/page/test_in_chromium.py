@@ -13,6 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
+from service.keys import new_key
 from tests.places import ROOT
 from tests.service.images import png
 from tests.service.process import serving
@@ -289,3 +290,20 @@ def test_the_page_is_there_before_the_model_is(browser: Browser, address: str) -
         assert page.locator("h1").is_visible()
         page.wait_for_selector("#status.problem")
         assert httpx.get(f"{address}livez").status_code == 200
+
+
+def test_the_page_of_a_server_with_keys_asks_its_visitor_for_one(
+    browser: Browser, tiny_path: Path, tmp_path: Path
+) -> None:
+    secret, entry = new_key("visitor")
+    (tmp_path / "keys.toml").write_text(entry)
+    settings = {"FPN_KEYS": str(tmp_path / "keys.toml"), "FPN_PAGE": "key"}
+    with serving(FPN_MODEL=str(tiny_path), FPN_DEVICE="cpu", **settings) as server:
+        server.line_with("event=ready")
+        url = f"http://127.0.0.1:{server.port()}/"
+        context = browser.new_context(http_credentials={"username": "me", "password": secret})
+        page = context.new_page()
+        page.goto(url)
+        take(page, CAT)
+        context.close()
+        assert any("path=/detect code=200" in line and "key=visitor" in line for line in server.log)

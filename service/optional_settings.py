@@ -1,0 +1,32 @@
+"""Settings of what is off unless somebody sets it. `Settings` has them, and reads them as all others."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings
+
+# Who is answered on a route: anybody, who has a key, or nobody.
+Opening = Literal["open", "key", "off"]
+
+
+class OptionalSettings(BaseSettings):
+    """Each description says what a value must be."""
+
+    keys: Path | None = Field(
+        None, description="a file with the keys that clients must have (fpn-serve --new-key NAME)"
+    )
+    page: Opening = Field(
+        "open", description="who gets the page at /: open, key (one of FPN_KEYS) or off"
+    )
+    docs: Opening = Field(
+        "open", description="who gets /docs and /openapi.json: open, key (one of FPN_KEYS) or off"
+    )
+    metrics: Opening = Field(
+        "open", description="who gets /metrics: open, key (one of FPN_KEYS) or off"
+    )
+    cors_origins: str = Field(
+        "",
+        description="origins whose pages may ask, like https://example.org,https://example.net, or *",
+        pattern=r"^(\*|(https?://[^,\s/]+(,https?://[^,\s/]+)*)?)$",
+    )
