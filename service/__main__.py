@@ -47,6 +47,7 @@ class Server(uvicorn.Server):
         """Opens the listening socket and says where it is."""
         await super().startup(sockets)
         self._watching = asyncio.create_task(self._connections.watch(), name="connections")
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._reload)
         if sockets:
             announce(self._app, *sockets[0].getsockname()[:2])
 
@@ -59,6 +60,12 @@ class Server(uvicorn.Server):
         """Whether to stop; asked by uvicorn ten times a second."""
         return await super().on_tick(counter) or self.warm_up_failure is not None
 
+    def _reload(self) -> None:
+        """Serves the model as its file is now, if that is good; reads the keys, too."""
+        if self._app.state.keys:
+            self._app.state.keys.look()
+        self._app.state.swap.begin()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stops being ready at once; uvicorn then finishes what is inside."""
         if self._detector:
@@ -68,7 +75,9 @@ class Server(uvicorn.Server):
     @property
     def has_let_go(self) -> bool:
         """Whether all threads have come back, or none were made."""
-        return not self._detector or self._detector.inference.stopped
+        if self._detector is None:
+            return True
+        return self._detector.inference.stopped and bool(self._app.state.swap.has_let_go)
 
     @property
     def has_warmed_up(self) -> bool:

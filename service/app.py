@@ -1,7 +1,6 @@
 """The only place that assembles: settings in, application out. No logic lives here."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -13,11 +12,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 
 from service.detector import Detector
-from service.drift import Drift
-from service.engine.engine import Engine, EngineOptions
-from service.engine.folder import model_file
-from service.engine.providers import GpuOptions
-from service.errors import InvalidSettings, ServiceError
+from service.errors import ServiceError
 from service.http.access import AccessLog
 from service.http.doorway import Doorway
 from service.http.gate import Gate, openings_of
@@ -25,14 +20,13 @@ from service.http.handlers import on_http_exception, on_service_error, on_valida
 from service.http.openapi import DESCRIPTION
 from service.http.page.page import router as page_router
 from service.http.pages import FILES, FILES_PATH, pages
-from service.http.receiving import BodyLimits
 from service.http.routes import router
 from service.keys import Keys
+from service.loading import Loaded, load
 from service.metrics import Metrics
 from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
-
-log = logging.getLogger(__name__)
+from service.swap import Swap
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -43,33 +37,15 @@ def create_app(settings: Settings) -> FastAPI:
         InvalidSettings: one goes beyond what the model takes.
     """
     prepare_pillow()
-    options = EngineOptions(settings.runners, settings.spinning, gpu_options(settings))
-    model = model_file(settings.model, settings.device)
-    engine = Engine(model, settings.device, settings.threads, options)
-    manifest = engine.manifest
-    if settings.max_batch > manifest.limits.max_batch:
-        raise InvalidSettings(
-            f"FPN_MAX_BATCH: expected at most {manifest.limits.max_batch}, which is what {model} takes;"
-            f" got {settings.max_batch}"
-        )
-    if manifest.gate.kind == "off":
-        log.warning(
-            "%s: nobody measured what int8 costs this model: it was exported unjudged", model
-        )
-    metrics = metrics_of(engine, settings.drift_images)
+    loaded = load(settings)
+    metrics = Metrics()
+    metrics.show_model(loaded.engine.manifest, loaded.engine.provider, loaded.drift)
     keys = Keys(settings.keys) if settings.keys else None
     app = _application(settings, metrics, keys)
     app.state.keys = keys
     app.state.settings = settings
     app.state.metrics = metrics
-    app.state.engine = engine
-    app.state.body_limits = BodyLimits(
-        settings.max_body_bytes,
-        settings.max_images,
-        manifest.limits.max_regions,
-        settings.min_upload_bytes_per_s,
-        settings.upload_pause_s,
-    )
+    app.state.engine = loaded.engine
     return app
 
 
@@ -125,42 +101,32 @@ def cors(origins: str) -> list[Middleware]:
     ]
 
 
-def metrics_of(engine: Engine, drift_images: int) -> Metrics:
-    """The metrics of a server of this model. Raises InvalidSettings where so few images tell nothing of drift."""
-    metrics, manifest = Metrics(), engine.manifest
-    metrics.model_info.labels(
-        manifest.name, manifest.version, manifest.precision, engine.provider
-    ).set(1)
-    metrics.start_at_zero(manifest.classes, [level.name for level in manifest.levels])
-    if manifest.reference and drift_images:
-        metrics.show_drift(Drift(manifest.reference, manifest, drift_images))
-    return metrics
-
-
-def gpu_options(settings: Settings) -> GpuOptions:
-    """What the settings say of the use of a GPU."""
-    return GpuOptions(
-        conv_search=settings.conv_search,
-        conv_max_workspace=settings.conv_max_workspace,
-        memory_bytes=settings.gpu_memory_bytes,
-        tensorrt_cache=settings.tensorrt_cache,
-    )
-
-
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Answers /livez at once and warms up behind it; at the end, drains.
 
     A warm-up that fails is the exception of `app.state.warming`, which the process's main looks at.
     """
-    detector = Detector(app.state.engine, app.state.settings, app.state.metrics)
+    settings, metrics = app.state.settings, app.state.metrics
+    detector = Detector(app.state.engine, settings, metrics)
+    detector.show()
+
+    def switch(loaded: Loaded, fresh: Detector) -> None:
+        app.state.engine, app.state.detector = loaded.engine, fresh
+        metrics.show_model(fresh.manifest, loaded.engine.provider, loaded.drift)
+        fresh.show()
+
     app.state.detector = detector
     app.state.warming = warming = asyncio.create_task(detector.warm_up(), name="warm-up")
+    app.state.swap = swap = Swap(detector, settings, metrics, switch, warming)
     tasks = [warming]
     if app.state.keys:
         tasks.append(asyncio.create_task(app.state.keys.watch(), name="keys"))
+    if settings.watch:
+        tasks.append(asyncio.create_task(swap.watch(), name="watch"))
     yield
     for task in tasks:
         task.cancel()
     await asyncio.wait(tasks)
-    await detector.stop()
+    await swap.stop()
+    await swap.detector.stop()

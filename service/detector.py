@@ -8,7 +8,8 @@ batch, also with the images of other requests.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -82,10 +83,16 @@ class Detector:
         admission: what is inside, and who may come in.
     """
 
-    def __init__(self, model: Model, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, model: Model, settings: Settings, metrics: Metrics, layouts: Sequence[Layout] = ()
+    ) -> None:
+        """`layouts` are those of `Inference`."""
         self.manifest = model.manifest
         self.metrics = metrics
-        self.inference = Inference(model, settings, metrics)
+        self.inference = Inference(model, settings, metrics, layouts)
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
         self.readiness = self.inference.readiness
         limits = AdmissionLimits(settings.queue_images, settings.queue_bytes)
         self.admission = Admission(limits, self._rates)
@@ -102,7 +109,28 @@ class Detector:
         )
         self._decoding_pace: Pace[None] = Pace()
         self.readiness.watch(lambda: self._decoding.fault)
-        metrics.ready.set_function(lambda: self.readiness.not_ready is None)
+
+    def show(self) -> None:
+        """Lets the metrics say how this detector is, and no other."""
+        self.metrics.ready.set_function(lambda: self.readiness.not_ready is None)
+        self.inference.show()
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """A request has begun with this detector, and ends with it when the block does."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
+
+    async def retire(self) -> None:
+        """Waits for the requests that have begun with it, then lets go of the threads."""
+        await self._unused.wait()
+        await self.stop()
 
     async def warm_up(self) -> None:
         """Makes it ready. Raises WrongAnswers where the golden photographs are answered otherwise than at export."""
@@ -184,7 +212,7 @@ class Detector:
         framed = Framed(frame, in_frame(image.regions, frame))
         answer = await self.inference.outputs(framed, work.deadline, work.lane)
         self._observe_stages(decode_s, answer)
-        self.metrics.observe_outputs(answer.result, frame.original)
+        self.metrics.observe_outputs(answer.result, frame.original, self.manifest)
         return Found(
             detected=detected(answer.result, frame, self.manifest, work.wanted, len(image.regions)),
             decode_s=decode_s,

@@ -48,7 +48,11 @@ def distance(seen: Counts, expected: Counts) -> float:
 
 
 class Drift:
-    """Counts what is seen in the last images, over the bins of a reference."""
+    """Counts what is seen in the last images, over the bins of a reference.
+
+    Attributes:
+        manifest: of the model that sees it.
+    """
 
     def __init__(self, reference: Reference, manifest: Manifest, images: int) -> None:
         """`images` is how many are looked back at.
@@ -62,6 +66,7 @@ class Drift:
                 f"FPN_DRIFT_IMAGES: expected 0, or at least {least}: of fewer images chance alone would make a distance"
                 f" of more than {BY_CHANCE:g} from what the model saw in validation; got {images}"
             )
+        self.manifest = manifest
         self._reference = reference
         self._classes = manifest.classes
         self._images = images

@@ -81,7 +81,11 @@ class Inference:
         stopped: whether the engine's threads have come back, once `stop` was called.
     """
 
-    def __init__(self, model: Model, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self, model: Model, settings: Settings, metrics: Metrics, layouts: Sequence[Layout] = ()
+    ) -> None:
+        """`layouts` are those to have without measuring, where the model has them."""
+        self._wanted_layouts = layouts
         self.timings: list[Timing] = []
         self.stopped = False
         self._model = model
@@ -96,8 +100,11 @@ class Inference:
         )
         shapes = shapes_to_warm(model.manifest.buckets, model.device, self._batches()[-1])
         self.readiness = Readiness(shapes, self._run_empty, lambda: self._batcher.fault)
-        metrics.queue_images.set_function(lambda: self._batcher.waiting)
-        metrics.queue_oldest_age_seconds.set_function(lambda: self._batcher.oldest_age_s)
+
+    def show(self) -> None:
+        """Lets the metrics say what waits here, and nowhere else."""
+        self._metrics.queue_images.set_function(lambda: self._batcher.waiting)
+        self._metrics.queue_oldest_age_seconds.set_function(lambda: self._batcher.oldest_age_s)
 
     @property
     def waiting(self) -> int:
@@ -174,6 +181,11 @@ class Inference:
 
     async def _settle(self) -> None:
         """Measures the layouts, where there is a choice, and keeps those that pay, or that somebody has decided on."""
+        there = {(layout.runs, layout.threads) for layout in self._model.layouts}
+        wanted = {(layout.runs, layout.threads) for layout in self._wanted_layouts}
+        self._keep(self._wanted_layouts if wanted and wanted <= there else await self._chosen())
+
+    async def _chosen(self) -> list[Layout]:
         batches = self._batches()
         layouts = [replace(layout, batch=batches[0]) for layout in self._model.layouts]
         tried = candidates(layouts, batches)
@@ -187,6 +199,9 @@ class Inference:
         if self._settings.runners:
             batch_of = {layout.runs: layout.batch for layout in kept}
             kept = [replace(each, batch=batch_of.get(each.runs, each.batch)) for each in layouts]
+        return kept
+
+    def _keep(self, kept: Sequence[Layout]) -> None:
         self._model.settle(kept)
         self._cores.layouts = tuple(kept)
         fields = {f"{each.runs}x{each.threads}": each.batch for each in kept}

@@ -20,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from service.artifact.manifest import Manifest
 from service.artifact.tensors import Outputs
 from service.detections import Detected
 from service.drift import Drift
@@ -73,7 +74,7 @@ class DriftGauge(Collector):
     """The distances of `drift`, computed when they are asked for."""
 
     def __init__(self, drift: Drift) -> None:
-        self._drift = drift
+        self.drift = drift
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """One sample for each measure."""
@@ -82,7 +83,7 @@ class DriftGauge(Collector):
             "Distance of the last images from those of validation, 0 to 1; NaN while they are too few",
             labels=["what", "label"],
         )
-        for measure, distance in self._drift.distances().items():
+        for measure, distance in self.drift.distances().items():
             family.add_metric(measure, distance)
         yield family
 
@@ -93,7 +94,7 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
         self.rate = Rate()
-        self._drift: Drift | None = None
+        self._drift: DriftGauge | None = None
         self.requests = Counter(
             "fpn_requests", "Requests answered", ["route", "code"], registry=registry
         )
@@ -116,6 +117,9 @@ class Metrics:
             "1, with what is served as labels",
             ["name", "version", "precision", "provider"],
             registry=registry,
+        )
+        self.swaps = Counter(
+            "fpn_swaps", "Models that came while serving", ["outcome"], registry=registry
         )
         self.ready = Gauge("fpn_ready", "1 when /readyz answers 200", registry=registry)
         ProcessCollector(registry=registry)
@@ -187,6 +191,8 @@ class Metrics:
     def start_at_zero(self, classes: Sequence[str], levels: Sequence[str]) -> None:
         """Shows what has not happened yet as 0: a counter that appears at 1 hides its first event from rate()."""
         self.images.labels("ok")
+        for outcome in ("done", "failed"):
+            self.swaps.labels(outcome)
         for reason in REFUSALS:
             self.refused.labels(reason)
         for label in classes:
@@ -195,15 +201,26 @@ class Metrics:
             self.proposals.labels(level)
             self.detection_level.labels(level)
 
-    def show_drift(self, drift: Drift) -> None:
-        """Feeds `drift` with all that is seen from now on, and shows its distances."""
-        self._drift = drift
-        self.registry.register(DriftGauge(drift))
-
-    def observe_outputs(self, outputs: Outputs, original: tuple[int, int]) -> None:
-        """Counts what the model found in an image of (height, width) `original`, wanted or not."""
+    def show_model(self, manifest: Manifest, provider: str, drift: Drift | None) -> None:
+        """What is served from now on; `drift` is fed with all that it sees."""
+        self.model_info.clear()
+        self.model_info.labels(manifest.name, manifest.version, manifest.precision, provider).set(1)
+        self.start_at_zero(manifest.classes, [level.name for level in manifest.levels])
         if self._drift:
-            self._drift.observe(outputs, original)
+            self.registry.unregister(self._drift)
+        self._drift = DriftGauge(drift) if drift else None
+        if self._drift:
+            self.registry.register(self._drift)
+
+    def observe_outputs(
+        self, outputs: Outputs, original: tuple[int, int], manifest: Manifest
+    ) -> None:
+        """Counts what the model of `manifest` found in an image of (height, width) `original`, wanted or not.
+
+        Of one that was served before nothing is counted.
+        """
+        if self._drift and self._drift.drift.manifest is manifest:
+            self._drift.drift.observe(outputs, original)
 
     def observe_batch(self, size: int, padding_ratio: float, seconds: float) -> None:
         """Counts a batch that has run."""

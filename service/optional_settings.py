@@ -30,3 +30,7 @@ class OptionalSettings(BaseSettings):
         description="origins whose pages may ask, like https://example.org,https://example.net, or *",
         pattern=r"^(\*|(https?://[^,\s/]+(,https?://[^,\s/]+)*)?)$",
     )
+    watch: bool = Field(
+        False,
+        description="whether a changed file of FPN_MODEL is served without a restart, 1 or 0 (SIGHUP does it once)",
+    )

@@ -20,6 +20,7 @@ from service.errors import (
     UnsupportedMediaType,
     UploadTooSlow,
 )
+from service.settings import Settings
 
 MULTIPART = "multipart/form-data"
 JSON = "application/json"
@@ -35,6 +36,17 @@ class BodyLimits:
     max_regions: int
     least_bytes_per_s: int = 0
     pause_s: float = inf
+
+
+def limits_of(settings: Settings, max_regions: int) -> BodyLimits:
+    """What the settings say of bodies, for a model that takes so many regions."""
+    return BodyLimits(
+        settings.max_body_bytes,
+        settings.max_images,
+        max_regions,
+        settings.min_upload_bytes_per_s,
+        settings.upload_pause_s,
+    )
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from service.http.disconnect import unless_disconnected
 from service.http.formats import Format, check_shape, formatted
 from service.http.openapi import DETECT_BODY, OTHER_THAN_JSON, problem_responses
 from service.http.quota import spending
-from service.http.receiving import JSON, BodyLimits
+from service.http.receiving import JSON, limits_of
 from service.http.schemas import (
     DetectQuery,
     DetectResponse,
@@ -44,18 +44,10 @@ async def detect(request: Request, query: Annotated[DetectQuery, Query()]) -> Re
     as the first one. Of one image, a client that prefers a picture to JSON (`Accept: image/jpeg`)
     gets the image with its detections drawn on it.
     """
+    # This one until the answer is out, whatever is served by then.
     detector: Detector = request.app.state.detector
-    limits: BodyLimits = request.app.state.body_limits
-    wanted, shape = query.wanted(detector.manifest), picture(request) or query.format
-    deadline = detector.deadline(query.timeout_s)
-    request.state.key.look()
-    detector.look(deadline, query.priority)
-    with detector.admission.receive() as receipt:
-        images = await read_images(request, limits, deadline, receipt)
-        check_shape(shape, len(images))
-        work = Work(wanted, deadline, query.priority)
-        with spending(request, images):
-            return await unless_disconnected(request.receive, _answer(request, images, work, shape))
+    with detector.used():
+        return await _detected(request, query, detector)
 
 
 @router.get(
@@ -112,11 +104,29 @@ async def metrics(request: Request) -> Response:
     return Response(encode(request.app.state.metrics.registry), media_type=content_type)
 
 
+async def _detected(request: Request, query: DetectQuery, detector: Detector) -> Response:
+    wanted, shape = query.wanted(detector.manifest), picture(request) or query.format
+    deadline = detector.deadline(query.timeout_s)
+    limits = limits_of(request.app.state.settings, detector.manifest.limits.max_regions)
+    request.state.key.look()
+    detector.look(deadline, query.priority)
+    with detector.admission.receive() as receipt:
+        images = await read_images(request, limits, deadline, receipt)
+        check_shape(shape, len(images))
+        work = Work(wanted, deadline, query.priority)
+        with spending(request, images):
+            answering = _answer(request, detector, images, work, shape)
+            return await unless_disconnected(request.receive, answering)
+
+
 async def _answer(
-    request: Request, images: list[SentImage], work: Work, shape: Format | Picture
+    request: Request,
+    detector: Detector,
+    images: list[SentImage],
+    work: Work,
+    shape: Format | Picture,
 ) -> Response:
     """What was found in the images, in the shape that was asked for."""
-    detector: Detector = request.app.state.detector
     outcomes = await detector.detect(images, work)
     total_s = perf_counter() - request.state.began
     reply = detect_response(outcomes, detector.manifest, total_s)

@@ -38,6 +38,7 @@ async def detecting(
     settings = small_settings(path, **changes)
     model = GatedModel(Engine(path, "cpu", 1))
     detector = Detector(model, settings, Metrics())
+    detector.show()
     if warm:
         await detector.warm_up()
         model.sizes.clear()
