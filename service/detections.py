@@ -114,11 +114,7 @@ def detected(
         width=width,
         height=height,
         detections=_detections(outputs, frame, manifest, wanted),
-        proposals={
-            level.name: _proposals(outputs, index, frame, wanted.proposals)
-            for index, level in enumerate(manifest.levels)
-            if level.name in wanted.levels and wanted.proposals > 0
-        },
+        proposals=_proposals(outputs, frame, manifest, wanted),
         regions=_regions(outputs, frame, manifest, regions) if regions else None,
     )
 
@@ -141,43 +137,62 @@ def _detections(
     if wanted.labels is not None:
         keep &= np.isin(labels, list(wanted.labels))
     kept = np.flatnonzero(keep)[: wanted.max_detections]
+    found = zip(
+        outputs.labels[kept].tolist(),
+        _scores(outputs.scores[kept]),
+        _boxes(outputs.boxes[kept], frame),
+        outputs.levels[kept].tolist(),
+        outputs.proposals[kept].tolist(),
+        strict=True,
+    )
     level_names = _level_names(manifest)
-    boxes = to_image(outputs.boxes[kept], frame)
-    places = outputs.proposals[kept].tolist()
     return [
         Detection(
-            label=manifest.classes[outputs.labels[i]],
-            category_id=manifest.category_ids[outputs.labels[i]],
-            score=_score(outputs.scores[i]),
-            box=_box(box),
-            level=level_names[int(outputs.levels[i])],
-            proposal=ProposalPlace(manifest.levels[level].name, index),
+            label=manifest.classes[label],
+            category_id=manifest.category_ids[label],
+            score=score,
+            box=box,
+            level=level_names[level],
+            proposal=ProposalPlace(manifest.levels[place].name, index),
         )
-        for i, box, (level, index) in zip(kept, boxes, places, strict=True)
+        for label, score, box, level, (place, index) in found
     ]
 
 
-def _proposals(outputs: Outputs, level: int, frame: Frame, most: int) -> list[Proposal]:
-    count = min(most, int(outputs.proposal_counts[level]))
-    boxes = to_image(outputs.proposal_boxes[level, :count], frame)
-    scores = outputs.proposal_scores[level, :count]
-    return [
-        Proposal(index, _score(score), _box(box))
-        for index, (score, box) in enumerate(zip(scores, boxes, strict=True))
-    ]
+def _proposals(
+    outputs: Outputs, frame: Frame, manifest: Manifest, wanted: Wanted
+) -> dict[str, list[Proposal]]:
+    """The best ones of each wanted level, made from one array of all: an image's answer is half of them."""
+    most = min(wanted.proposals, outputs.proposal_scores.shape[1])
+    if most == 0:
+        return {}
+    boxes = _boxes(outputs.proposal_boxes[:, :most].reshape(-1, 4), frame)
+    scores = _scores(outputs.proposal_scores[:, :most].reshape(-1))
+    counts = outputs.proposal_counts.tolist()
+    return {
+        level.name: [
+            Proposal(index, scores[place * most + index], boxes[place * most + index])
+            for index in range(min(most, counts[place]))
+        ]
+        for place, level in enumerate(manifest.levels)
+        if level.name in wanted.levels
+    }
 
 
 def _regions(outputs: Outputs, frame: Frame, manifest: Manifest, count: int) -> list[Region]:
-    boxes, level_names = to_image(outputs.region_boxes[:count], frame), _level_names(manifest)
+    found = zip(
+        outputs.region_labels[:count].tolist(),
+        _scores(outputs.region_scores[:count]),
+        _boxes(outputs.region_boxes[:count], frame),
+        outputs.region_levels[:count].tolist(),
+        strict=True,
+    )
+    level_names = _level_names(manifest)
     return [
         Region(
-            label=manifest.classes[outputs.region_labels[i]],
-            category_id=manifest.category_ids[outputs.region_labels[i]],
-            score=_score(outputs.region_scores[i]),
-            box=_box(box),
-            level=level_names[int(outputs.region_levels[i])],
+            manifest.classes[label], manifest.category_ids[label], score, box, level_names[level]
         )
-        for i, box in enumerate(boxes)
+        for label, score, box, level in found
     ]
 
 
@@ -186,13 +201,14 @@ def _level_names(manifest: Manifest) -> dict[int, str]:
     return {level.number: level.name for level in reversed(manifest.levels)}
 
 
-def _box(box: NDArray[np.float64]) -> Box:
-    x1, y1, x2, y2 = np.round(box, BOX_DECIMALS).tolist()
-    return x1, y1, x2, y2
+def _boxes(boxes: NDArray[np.float32], frame: Frame) -> list[Box]:
+    """Of the frame [n, 4], in the image, as they are answered."""
+    rounded: list[Box] = list(map(tuple, to_image(boxes, frame).round(BOX_DECIMALS).tolist()))
+    return rounded
 
 
-def _score(score: np.float32) -> float:
-    return round(float(score), SCORE_DECIMALS)
+def _scores(scores: NDArray[np.float32]) -> list[float]:
+    return [round(score, SCORE_DECIMALS) for score in scores.tolist()]
 
 
 def classes_of(names: Sequence[str], manifest: Manifest) -> frozenset[int]:
