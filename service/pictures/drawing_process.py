@@ -10,7 +10,7 @@ import sys
 
 from service.pictures.decoding import prepare_pillow
 from service.pictures.drawing import Mark, drawn_picture
-from service.pictures.worker import end_with, limit_memory
+from service.pictures.worker import end_with, limit_memory, yield_to_the_server
 
 TOO_LITTLE_MEMORY = 3
 
@@ -19,6 +19,7 @@ def main() -> int:
     """Draws, and says how it went."""
     orders = json.loads(sys.stdin.buffer.readline())
     end_with(orders["parent"])
+    yield_to_the_server()
     limit_memory(orders["memory_bytes"])
     prepare_pillow()
     marks = [Mark(tuple(box), text, label) for box, text, label in orders["marks"]]

@@ -30,6 +30,9 @@ REQUEST_LENGTH = struct.Struct("!Q")
 REPLY_LENGTH = struct.Struct("!I")
 # prctl(2): the signal that a process gets when its parent dies.
 PR_SET_PDEATHSIG = 1
+# Of a core that both want a decoder gets a tenth, the server the rest: what is large is late itself rather than
+# everybody's inference. On idle cores it takes no longer.
+NICENESS = 10
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ def main() -> None:
     """Decodes until the socket is closed."""
     orders = Orders.read(sys.argv[1])
     end_with(orders.parent)
+    yield_to_the_server()
     limit_memory(orders.memory_bytes)
     # Both are sent to whole groups of processes; the server decides when its last image has been decoded.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -93,6 +97,11 @@ def end_with(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         sys.exit(0)
+
+
+def yield_to_the_server() -> None:
+    """Takes what the server's own threads leave of the cores, and a little more."""
+    os.nice(NICENESS)
 
 
 def limit_memory(most_bytes: int) -> None:

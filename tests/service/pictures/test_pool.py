@@ -24,6 +24,7 @@ from service.errors import (
 from service.pictures.framing import Framing, load_frame
 from service.pictures.header import header
 from service.pictures.pool import DecodingLimits, DecodingPool, is_light
+from service.pictures.worker import NICENESS
 from tests.service.fakes import until
 from tests.service.images import encoded, endless_jpeg, noise, plain, png
 
@@ -92,6 +93,13 @@ async def test_a_frame_is_the_one_that_is_made_without_a_pool(kind: str, framing
         alone.original,
         alone.bucket,
     )
+
+
+async def test_a_process_leaves_the_cores_to_the_server(framing: Framing) -> None:
+    async with decoding(framing):
+        pid = await only_child()
+        lowest = min(psutil.Process().nice() + NICENESS, 19)
+        await until(lambda: psutil.Process(pid).nice() == lowest)
 
 
 async def test_a_frame_stays_when_others_follow(framing: Framing) -> None:
