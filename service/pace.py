@@ -16,12 +16,12 @@ class Pace(Generic[Key]):
 
     def __init__(self) -> None:
         self._run_s: dict[Key, float] = {}
-        self._item_s: dict[Key, float] = {}
+        self._item_s: float | None = None
 
     def note(self, key: Key, run_s: float, items: int) -> None:
         """A run took `run_s`, and in that time as many as `items` can be done, by all runs that go on at once."""
         self._run_s[key] = _averaged(self._run_s.get(key), run_s)
-        self._item_s[key] = _averaged(self._item_s.get(key), run_s / items)
+        self._item_s = _averaged(self._item_s, run_s / items)
 
     def run_s(self, key: Key) -> float:
         """Seconds that a run takes; 0 while nothing is known of `key`."""
@@ -29,8 +29,8 @@ class Pace(Generic[Key]):
 
     @property
     def mean_item_s(self) -> float:
-        """Seconds that an item adds for those behind it, the mean of all keys; 0 while nothing is known."""
-        return sum(self._item_s.values()) / max(1, len(self._item_s))
+        """Seconds that an item adds for those behind it, whatever keys there were; 0 while nothing is known."""
+        return self._item_s or 0.0
 
 
 def _averaged(before: float | None, now: float) -> float:

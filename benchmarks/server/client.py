@@ -89,11 +89,12 @@ async def ask(connection: Connection, request: bytes) -> Reply:
 
 
 async def closed_loop(
-    port: int, requests: Sequence[bytes], connections: int, seconds: float
+    port: int, requests: Sequence[bytes], connections: int, seconds: float, patient: bool = False
 ) -> Load:
     """What so many connections get within `seconds`, after RAMP_S that do not count.
 
-    An answer counts for the rate if it comes within the window, and for the latencies also if it comes later.
+    Who is refused comes again after PAUSE_S, or `patient` after what Retry-After said. An answer counts for the rate if
+    it comes within the window, and for the latencies also if it comes later.
     """
     load, upcoming, clock = Load(window_s=seconds), cycle(requests), time.perf_counter
     opens = clock() + RAMP_S
@@ -110,7 +111,8 @@ async def closed_loop(
             if now >= opens:
                 load.note(reply, began, now)
             if not reply.good:
-                await asyncio.sleep(PAUSE_S)
+                pause_s = max(PAUSE_S, reply.retry_after_s) if patient else PAUSE_S
+                await asyncio.sleep(min(pause_s, max(0.0, closes - now)))
         connection.close()
 
     with _Cost() as cost:

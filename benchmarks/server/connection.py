@@ -11,10 +11,11 @@ LOST = 0  # in the place of a status
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back: the HTTP status, or LOST, and the body."""
+    """What came back: the HTTP status, or LOST, the body, and the seconds of Retry-After; 0 where there was none."""
 
     status: int
     body: bytes
+    retry_after_s: float = 0.0
 
     @property
     def good(self) -> bool:
@@ -31,6 +32,7 @@ class Connection(asyncio.Protocol):
         self._reply: asyncio.Future[Reply] | None = None
         self._parser = HttpResponseParser(self)
         self._body: list[bytes] = []
+        self._retry_after_s = 0.0
 
     def ask(self, request: bytes) -> asyncio.Future[Reply]:
         """The reply to come. It always comes: LOST when the connection ends before."""
@@ -38,7 +40,7 @@ class Connection(asyncio.Protocol):
         if not self.open or self._transport is None:
             self._answer(Reply(LOST, b""))
         else:
-            self._parser, self._body = HttpResponseParser(self), []
+            self._parser, self._body, self._retry_after_s = HttpResponseParser(self), [], 0.0
             self._transport.write(request)
         return self._reply
 
@@ -65,6 +67,11 @@ class Connection(asyncio.Protocol):
         self.open = False
         self._answer(Reply(LOST, b""))
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by the parser."""
+        if name.lower() == b"retry-after":
+            self._retry_after_s = float(value)
+
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
         self._body.append(body)
@@ -73,7 +80,8 @@ class Connection(asyncio.Protocol):
         """Called by the parser."""
         if not self._parser.should_keep_alive():
             self.open = False
-        self._answer(Reply(self._parser.get_status_code(), b"".join(self._body)))
+        status, body = self._parser.get_status_code(), b"".join(self._body)
+        self._answer(Reply(status, body, self._retry_after_s))
 
     def _answer(self, reply: Reply) -> None:
         if self._reply is not None and not self._reply.done():

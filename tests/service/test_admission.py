@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.admission import Admission, AdmissionLimits, Rates
+from service.admission import PLANNED, Admission, AdmissionLimits, Rates
 from service.errors import Overloaded
 
 IN_TIME_S = 1e9
@@ -68,12 +68,12 @@ def test_a_full_server_can_be_seen_before_a_body_is_read() -> None:
 def test_who_would_be_late_is_told_before_the_body_is_read() -> None:
     door = admission(rates=Rates(image_s=2.0))
     with door.admit([1], IN_TIME_S), door.admit([1], IN_TIME_S, "bulk"):
-        door.look(4.0)
-        door.look(6.0, "bulk")
+        door.look(4.0 / PLANNED)
+        door.look(6.0 / PLANNED, "bulk")
         with pytest.raises(Overloaded, match=r"about 4\.0 s"):
-            door.look(3.9)
+            door.look(3.9 / PLANNED)
         with pytest.raises(Overloaded, match=r"about 6\.0 s"):
-            door.look(5.9, "bulk")
+            door.look(5.9 / PLANNED, "bulk")
 
 
 @pytest.mark.parametrize(("places", "for_bulk"), [(4, 3), (5, 4), (8, 6)])
@@ -141,7 +141,7 @@ def test_what_would_be_late_is_refused_by_the_price_of_decoding_and_of_inference
         refused = refusal(door, costs, left_s=15.0)
         assert says in refused.detail
         assert refused.reason == "late"
-        assert refused.retry_after_s == pytest.approx(float(says.split()[1]) - 15)
+        assert refused.retry_after_s == pytest.approx(float(says.split()[1]) - 15 * PLANNED)
 
 
 def test_a_large_image_does_not_count_against_small_ones_once_it_is_decoded() -> None:
@@ -155,7 +155,7 @@ def test_a_large_image_does_not_count_against_small_ones_once_it_is_decoded() ->
 
 def test_bulk_that_waits_is_no_reason_to_refuse_what_goes_before_it() -> None:
     door = admission(rates=Rates(image_s=1.0))
-    with door.admit([1, 1, 1], IN_TIME_S, "bulk"), door.admit([1], 1.0):
+    with door.admit([1, 1, 1], IN_TIME_S, "bulk"), door.admit([1], 1.0 / PLANNED):
         pass
 
 
@@ -163,9 +163,9 @@ def test_bulk_waits_for_all_that_is_inside() -> None:
     door = admission(rates=Rates(image_s=1.0))
     with door.admit([1], IN_TIME_S), door.admit([1], IN_TIME_S, "bulk"):
         assert (door.answer_s([1], "bulk"), door.answer_s([1], "interactive")) == (3, 2)
-        with pytest.raises(Overloaded, match="about 3.0 s"), door.admit([1], 2.5, "bulk"):
+        with pytest.raises(Overloaded, match="about 3.0 s"), door.admit([1], 2.9 / PLANNED, "bulk"):
             pass
-        with door.admit([1], 2.5):
+        with door.admit([1], 2.9 / PLANNED):
             pass
 
 

@@ -69,6 +69,15 @@ async def test_refusals_are_failures_by_status_and_no_answers() -> None:
     assert (load.answered, load.latencies_s) == (0, [])
 
 
+async def test_a_patient_client_comes_again_when_it_was_told() -> None:
+    app = TinyApp()
+    async with serving(app) as port:
+        await closed_loop(port, [request("/fail")], connections=2, seconds=0.3, patient=True)
+        assert app.asked == 2
+        await closed_loop(port, [request("/fail")], connections=2, seconds=0.3)
+        assert app.asked > 4
+
+
 async def test_an_answer_of_an_open_loop_counts_from_when_its_request_was_due() -> None:
     async with serving(TinyApp()) as port:
         load = await open_loop(port, [request("/count")], [-5.0], seconds=0.1)

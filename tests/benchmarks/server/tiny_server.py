@@ -10,7 +10,7 @@ import uvicorn
 
 
 class TinyApp:
-    """Answers /count with the bytes of the body, /fail with 503, and /held once `gate` is open.
+    """Answers /count with the bytes of the body, /fail with 503 and `Retry-After: 9`, and /held once `gate` is open.
 
     Attributes:
         asked: requests so far.
@@ -40,7 +40,8 @@ class TinyApp:
             self.waiting.release()
             await self.gate.wait()
         status, answer = 503 if scope["path"] == "/fail" else 200, str(len(body)).encode()
-        await send({"type": "http.response.start", "status": status, "headers": []})
+        headers = [(b"retry-after", b"9")] if status == 503 else []
+        await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})
 
 
