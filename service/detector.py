@@ -258,8 +258,8 @@ class Detector:
         else:
             log.info("the model has no golden photographs: its answers are not checked")
 
-    async def _run_golden(self, frame: Frame) -> Outputs:
-        return (await self.inference.outputs(Framed(frame, NO_REGIONS), inf, "interactive")).result
+    async def _run_golden(self, frame: Frame) -> dict[str, Outputs]:
+        return await self.inference.outputs_of_all(Framed(frame, NO_REGIONS))
 
     def _observe_stages(self, decode_s: float, answer: Answer[Outputs]) -> None:
         self.metrics.stage_seconds.labels("decode").observe(decode_s)

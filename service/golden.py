@@ -10,7 +10,7 @@ either side may have some that the other has not.
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -75,22 +75,44 @@ Pair = tuple[GoldenDetection, Found]
 async def verdicts(
     manifest: Manifest,
     frame: Callable[[bytes], Awaitable[Frame]],
-    run: Callable[[Frame], Awaitable[Outputs]],
+    run: Callable[[Frame], Awaitable[Mapping[str, Outputs]]],
 ) -> list[Verdict]:
     """The verdict on every golden photograph, one after the other; none where the manifest has no photographs.
 
-    `frame` and `run` are how the server decodes a file, and how it runs a frame: the outputs of that one image.
+    `frame` and `run` are how the server decodes a file, and how it runs a frame: the outputs of that one image in each
+    way in which it may be run, by a name for that way.
     """
     given = []
     for photograph in manifest.golden.photographs if manifest.golden else ():
         try:
             framed = await frame(_bytes_of(photograph))
-            outputs = await run(framed)
+            ways = await run(framed)
         except REFUSED as error:
             given.append(Verdict(photograph.name, (error.detail,), len(photograph.detections)))
         else:
-            given.append(compare(photograph, framed, outputs, manifest))
+            compared = {way: compare(photograph, framed, ways[way], manifest) for way in ways}
+            given.append(_worst(compared))
     return given
+
+
+def _worst(given: Mapping[str, Verdict]) -> Verdict:
+    """What holds of a photograph in all the ways in which it was run: by name, at least one."""
+    every = list(given.values())
+    differences = {said: None for each in every for said in each.differences}
+    return Verdict(
+        name=every[0].name,
+        differences=tuple(said + _in_some(given, said) for said in differences),
+        expected=every[0].expected,
+        matched=min(each.matched for each in every),
+        score_difference=max(each.score_difference for each in every),
+        box_difference=max(each.box_difference for each in every),
+    )
+
+
+def _in_some(given: Mapping[str, Verdict], said: str) -> str:
+    """In which ways there is this difference; nothing where it is in all."""
+    ways = [way for way, verdict in given.items() if said in verdict.differences]
+    return "" if len(ways) == len(given) else f" ({', '.join(ways)})"
 
 
 def refuse_wrong(given: Sequence[Verdict]) -> None:

@@ -23,6 +23,7 @@ from service.artifact.tensors import Outputs
 from service.batcher import Answer, Batcher, BatchLimits
 from service.engine.layouts import Cores, Layout
 from service.engine.tuning import TRIED_BATCH, Timing, candidates, chosen, measured
+from service.errors import InferenceFailed
 from service.metrics import Metrics
 from service.pictures.framing import Frame, Size
 from service.readiness import Readiness, shapes_to_warm
@@ -124,6 +125,19 @@ class Inference:
     async def outputs(self, framed: Framed, deadline: float, lane: Lane) -> Answer[Outputs]:
         """The outputs for one frame, and the batch that it ran in. Raises what `Batcher.submit` raises."""
         return await self._batcher.submit(framed.frame.bucket, framed, deadline, lane)
+
+    async def outputs_of_all(self, framed: Framed) -> dict[str, Outputs]:
+        """The outputs for one frame on each number of threads that a run may have. Raises InferenceFailed."""
+        loop, found = asyncio.get_running_loop(), dict[str, Outputs]()
+        for layout in self._model.layouts:
+            run = partial(self._run_batch, layout, framed.frame.bucket, [framed])
+            try:
+                [found[f"threads: {layout.threads}"]] = await loop.run_in_executor(
+                    self._threads, run
+                )
+            except Exception as error:
+                raise InferenceFailed("the model failed on this input") from error
+        return found
 
     async def warm_up(self, check: Callable[[], Awaitable[None]]) -> None:
         """Runs every frame whose first run would be slow, and measures what pays; then `check`, and it is ready."""

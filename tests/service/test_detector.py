@@ -1,12 +1,16 @@
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from math import inf
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from service.artifact.tensors import Outputs
 from service.detections import Wanted
 from service.detector import Detector, Found, Work
 from service.engine.engine import Engine, EngineOptions
@@ -19,16 +23,20 @@ from service.errors import (
     ServiceError,
     TooLarge,
     Unavailable,
+    WrongAnswers,
 )
 from service.metrics import Metrics
+from service.pictures.framing import Size
 from tests.service.conftest import small_settings
 from tests.service.fakes import GatedModel, until
-from tests.service.images import png, sent
+from tests.service.golden_files import with_golden
+from tests.service.images import encoded, plain, png, sent
 
 pytestmark = pytest.mark.anyio
 
 WANTED = Wanted((0.0,) * 3, None, None, 0, ())
 POISON = (255, 0, 13)
+RED = encoded(plain(60, 90, (250, 200, 0)), "JPEG")
 
 
 @asynccontextmanager
@@ -217,3 +225,32 @@ async def test_what_somebody_has_decided_is_not_measured_away(tiny_path: Path) -
     await detector.warm_up()
     assert detector.inference.layouts == (Layout(1, 2, 3), Layout(2, 1, 3))
     await detector.stop()
+
+
+class WrongNarrow(GatedModel):
+    """Runs on one thread find nothing."""
+
+    def run(
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        sizes: Sequence[Size],
+        regions: Sequence[NDArray[np.float32]],
+        layout: Layout,
+    ) -> Outputs:
+        """The engine's outputs, or none."""
+        outputs = super().run(frames, sizes, regions, layout)
+        return replace(outputs, counts=0 * outputs.counts) if layout.threads == 1 else outputs
+
+
+async def test_golden_photographs_are_run_on_every_number_of_threads(
+    tiny_path: Path, tmp_path: Path
+) -> None:
+    path = with_golden(tiny_path, tmp_path / "golden.onnx", {"red.jpg": RED})
+    model = WrongNarrow(Engine(path, "cpu", 2, EngineOptions(runners=2)))
+    detector = Detector(model, small_settings(path, threads=2, runners=2), Metrics())
+    try:
+        with pytest.raises(WrongAnswers, match=r"is missing \(threads: 1\)"):
+            await detector.warm_up()
+        assert detector.readiness.not_ready is not None
+    finally:
+        await detector.stop()

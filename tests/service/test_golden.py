@@ -158,7 +158,7 @@ async def test_a_photograph_that_does_not_decode_is_a_difference(jpeg: str, said
     async def frame(data: bytes) -> Frame:
         raise InvalidImage("expected an image, one of JPEG")
 
-    async def run(frame: Frame) -> Outputs:
+    async def run(frame: Frame) -> dict[str, Outputs]:
         raise AssertionError("there is no frame")
 
     (given,) = await verdicts(manifest_of(jpeg=jpeg), frame, run)
@@ -171,8 +171,30 @@ async def test_a_photograph_that_the_model_fails_on_is_a_difference() -> None:
     async def frame(data: bytes) -> Frame:
         return FRAME
 
-    async def run(frame: Frame) -> Outputs:
+    async def run(frame: Frame) -> dict[str, Outputs]:
         raise InferenceFailed("the model failed on this input")
 
     (given,) = await verdicts(manifest_of(), frame, run)
     assert given.differences == ("the model failed on this input",)
+
+
+@pytest.mark.anyio
+async def test_every_way_to_run_a_frame_must_pass_and_the_one_that_does_not_is_named() -> None:
+    dim = outputs(scores=np.array([0.8, 0.6, 0.31, 0.0], np.float32))
+
+    async def frame(data: bytes) -> Frame:
+        return FRAME
+
+    async def verdict_of(ways: dict[str, Outputs]) -> Verdict:
+        async def run(frame: Frame) -> dict[str, Outputs]:
+            return ways
+
+        (given,) = await verdicts(manifest_of(), frame, run)
+        return given
+
+    some = await verdict_of({"wide": outputs(), "narrow": dim})
+    assert some.score_difference == pytest.approx(0.1, abs=1e-6)
+    assert [said.rpartition(" (")[2] for said in some.differences] == ["narrow)"]
+    every = await verdict_of({"wide": dim, "narrow": dim})
+    assert "narrow" not in every.differences[0]
+    assert (await verdict_of({"wide": outputs(), "narrow": outputs()})).differences == ()
