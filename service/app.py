@@ -39,7 +39,8 @@ def create_app(settings: Settings) -> FastAPI:
     prepare_pillow()
     loaded = load(settings)
     metrics = Metrics()
-    metrics.show_model(loaded.engine.manifest, loaded.engine.provider, loaded.drift)
+    engine = loaded.engine
+    metrics.show_model(engine.manifest, engine.provider, engine.wanted, loaded.drift)
     keys = Keys(settings.keys) if settings.keys else None
     app = _application(settings, metrics, keys)
     app.state.keys = keys
@@ -113,7 +114,8 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
 
     def switch(loaded: Loaded, fresh: Detector) -> None:
         app.state.engine, app.state.detector = loaded.engine, fresh
-        metrics.show_model(fresh.manifest, loaded.engine.provider, loaded.drift)
+        engine = loaded.engine
+        metrics.show_model(fresh.manifest, engine.provider, engine.wanted, loaded.drift)
         fresh.show()
 
     app.state.detector = detector

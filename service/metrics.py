@@ -115,7 +115,7 @@ class Metrics:
         self.model_info = Gauge(
             "fpn_model_info",
             "1, with what is served as labels",
-            ["name", "version", "precision", "provider"],
+            ["name", "version", "precision", "provider", "wanted"],
             registry=registry,
         )
         self.swaps = Counter(
@@ -201,10 +201,14 @@ class Metrics:
             self.proposals.labels(level)
             self.detection_level.labels(level)
 
-    def show_model(self, manifest: Manifest, provider: str, drift: Drift | None) -> None:
-        """What is served from now on; `drift` is fed with all that it sees."""
+    def show_model(
+        self, manifest: Manifest, provider: str, wanted: str, drift: Drift | None
+    ) -> None:
+        """What is served from now on, by what, and on which device it was to be; `drift` is fed with all that it sees."""
         self.model_info.clear()
-        self.model_info.labels(manifest.name, manifest.version, manifest.precision, provider).set(1)
+        self.model_info.labels(
+            manifest.name, manifest.version, manifest.precision, provider, wanted
+        ).set(1)
         self.start_at_zero(manifest.classes, [level.name for level in manifest.levels])
         if self._drift:
             self.registry.unregister(self._drift)

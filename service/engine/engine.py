@@ -20,7 +20,7 @@ from service.engine.cpus import resident_bytes, usable_cores
 from service.engine.kernels import Kernels, fast_kernels_saturate, kernels_for
 from service.engine.layouts import Layout, layouts_for
 from service.engine.placement import Placement, check_placement, read_placement
-from service.engine.providers import CPU, DEVICES, Device, GpuOptions
+from service.engine.providers import CPU, DEVICES, Device, GpuOptions, provider_for
 from service.engine.runners import Runners
 from service.engine.runtime import ort
 from service.engine.session import CpuOptions, open_session
@@ -52,6 +52,7 @@ class Engine:
 
     Attributes:
         manifest, provider, placement, kernels: what is served, and what computes it.
+        wanted: the device that was asked for: with `auto` a GPU's where ONNX Runtime was built for one.
         layouts: the ways in which runs may share the device, from one wide run on.
         session_bytes: what loading a session of so many threads added to the process's memory; 0 where nobody knows.
     """
@@ -80,6 +81,7 @@ class Engine:
         before = resident_bytes()
         session = open_session(path, device, cpu, options.gpu)
         self.provider: str = session.get_providers()[0]
+        self.wanted: str = DEVICES[provider_for(device, ort.get_available_providers())]
         self.placement: Placement = read_placement(session)
         try:
             self.manifest = _manifest_of(session)

@@ -246,7 +246,7 @@ async def test_metrics_tell_what_happened(client: httpx.AsyncClient) -> None:
         'fpn_stage_seconds_count{stage="encode"} 1.0',
         "fpn_ready 1.0",
         'fpn_model_info{name="tiny",precision="float32",provider="CPUExecutionProvider"'
-        ',version="0123456789ab"} 1.0',
+        ',version="0123456789ab",wanted="cpu"} 1.0',
     ):
         assert line in text
 
