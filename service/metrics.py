@@ -204,7 +204,7 @@ class Metrics:
     def show_model(
         self, manifest: Manifest, provider: str, wanted: str, drift: Drift | None
     ) -> None:
-        """What is served from now on, by what, and on which device it was to be; `drift` is fed with all that it sees."""
+        """What is served from now on, by what, on which device it was to be; `drift` is fed with what it sees."""
         self.model_info.clear()
         self.model_info.labels(
             manifest.name, manifest.version, manifest.precision, provider, wanted
