@@ -26,6 +26,7 @@ from service.loading import Loaded, load
 from service.metrics import Metrics
 from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
+from service.shadow import Shadow, shadow_engine
 from service.swap import Swap
 
 
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     app.state.metrics = metrics
     app.state.engine = loaded.engine
+    app.state.shadow_engine = shadow_engine(settings, loaded.engine.manifest)
     return app
 
 
@@ -122,6 +124,10 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     app.state.warming = warming = asyncio.create_task(detector.warm_up(), name="warm-up")
     app.state.swap = swap = Swap(detector, settings, metrics, switch, warming)
     tasks = [warming]
+    app.state.shadow = shadow = None
+    if app.state.shadow_engine:
+        app.state.shadow = shadow = Shadow(app.state.shadow_engine, settings, metrics)
+        tasks.append(asyncio.create_task(shadow.warm_up(), name="shadow"))
     if app.state.keys:
         tasks.append(asyncio.create_task(app.state.keys.watch(), name="keys"))
     if settings.watch:
@@ -131,4 +137,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         task.cancel()
     await asyncio.wait(tasks)
     await swap.stop()
+    if shadow:
+        await shadow.stop()
     await swap.detector.stop()

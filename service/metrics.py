@@ -30,6 +30,7 @@ REQUEST_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2
 STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, *REQUEST_BUCKETS_S)
 BATCH_BUCKETS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 RATIO_BUCKETS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1)
+SCORE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1)
 PROPOSAL_BUCKETS = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 WINDOW_S = 10.0
 REFUSALS = (
@@ -109,6 +110,7 @@ class Metrics:
             "fpn_refused", "Requests refused, by what was exceeded", ["reason"], registry=registry
         )
         self._key_metrics(registry)
+        self._shadow_metrics(registry)
         self._image_metrics(registry)
         self._batch_metrics(registry)
         self._result_metrics(registry)
@@ -135,6 +137,29 @@ class Metrics:
         )
         self.key_pixels = Counter(
             "fpn_key_pixels", "Their pixels, by their headers", ["key"], registry=registry
+        )
+
+    def _shadow_metrics(self, registry: CollectorRegistry) -> None:
+        self.shadow_info = Gauge(
+            "fpn_shadow_info", "1, with the second model", ["name", "version"], registry=registry
+        )
+        self.shadow_images = Counter(
+            "fpn_shadow_images",
+            "Images for the second model: compared, failed or passed over",
+            ["outcome"],
+            registry=registry,
+        )
+        self.shadow_detections = Counter(
+            "fpn_shadow_detections",
+            "Detections in images that both models saw, by who has found them",
+            ["found_by", "label"],
+            registry=registry,
+        )
+        self.shadow_score_difference = Histogram(
+            "fpn_shadow_score_difference",
+            "How far apart the scores of detections are that both have found",
+            buckets=SCORE_BUCKETS,
+            registry=registry,
         )
 
     def _image_metrics(self, registry: CollectorRegistry) -> None:

@@ -34,3 +34,12 @@ class OptionalSettings(BaseSettings):
         False,
         description="whether a changed file of FPN_MODEL is served without a restart, 1 or 0 (SIGHUP does it once)",
     )
+    shadow: Path | None = Field(
+        None, description="a second model, which sees a share of the requests and answers none"
+    )
+    shadow_share: float = Field(
+        0.1,
+        description="the share of requests that FPN_SHADOW sees, above 0, at most 1",
+        gt=0,
+        le=1,
+    )

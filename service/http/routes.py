@@ -5,10 +5,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 from prometheus_client.exposition import choose_encoder
+from starlette.background import BackgroundTask
 
-from service.detector import Detector, SentImage, Work
+from service.detector import Detector, Found, SentImage, Work
 from service.engine.engine import Engine
-from service.errors import Unavailable
+from service.errors import ServiceError, Unavailable
 from service.http.accept import Picture, picture
 from service.http.bodies import read_images
 from service.http.disconnect import unless_disconnected
@@ -25,6 +26,7 @@ from service.http.schemas import (
     detect_response,
     found_in_all,
 )
+from service.shadow import Shadow
 
 router = APIRouter()
 
@@ -126,14 +128,30 @@ async def _answer(
     work: Work,
     shape: Format | Picture,
 ) -> Response:
-    """What was found in the images, in the shape that was asked for."""
+    """What was found in the images, in the shape that was asked for; the second model sees them after that."""
     outcomes = await detector.detect(images, work)
+    response = await _shaped(request, detector, outcomes, images, shape, work.deadline)
+    shadow: Shadow | None = request.app.state.shadow
+    if shadow:
+        seen = (images, outcomes, work.wanted, detector.manifest)
+        response.background = BackgroundTask(shadow.see, *seen)
+    return response
+
+
+async def _shaped(
+    request: Request,
+    detector: Detector,
+    outcomes: list[Found | ServiceError],
+    images: list[SentImage],
+    shape: Format | Picture,
+    deadline: float,
+) -> Response:
     total_s = perf_counter() - request.state.began
     reply = detect_response(outcomes, detector.manifest, total_s)
     began = perf_counter()
     if isinstance(shape, Picture):
         (found,) = found_in_all(outcomes)
-        drawn = await detector.picture(images[0], found, shape.kind, work.deadline)
+        drawn = await detector.picture(images[0], found, shape.kind, deadline)
         return _timed(Response(drawn, media_type=shape.kind), reply, "draw", began, request)
     if shape == "json":
         response = Response(reply.model_dump_json(exclude_none=True), media_type=JSON)

@@ -33,14 +33,20 @@ def second(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model with other classes, and with other boxes in its graph."""
     folder = tmp_path_factory.mktemp("second")
     names = {"version": SECOND[0], "classes": ["fox", "hen", "owl"]}
-    path = with_manifest(tiny_path, folder / "second.onnx", **names)
+    return with_other_boxes(
+        with_manifest(tiny_path, folder / "names.onnx", **names), folder / "second.onnx"
+    )
+
+
+def with_other_boxes(path: Path, out: Path) -> Path:
+    """`out`: the tiny model at `path` with its best detection in another place."""
     model = onnx.load(path)
     (parts_of_box,) = (each for each in model.graph.initializer if each.name == "box_parts")
     boxes = numpy_helper.to_array(parts_of_box).copy()
     boxes[0, 0] = (0.0, 0.0, 0.5, 0.5)
     parts_of_box.CopyFrom(numpy_helper.from_array(boxes.astype(np.float32), "box_parts"))
-    onnx.save(model, path)
-    return path
+    onnx.save(model, out)
+    return out
 
 
 @pytest.fixture
