@@ -147,7 +147,7 @@ def serve(settings: Settings) -> None:
         InvalidModel: the model cannot be served.
         WrongAnswers: the model gives other answers here than at export.
     """
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     listener = bind(settings.host, settings.port)
     app = create_app(settings)
     connections = Connections(connection_limits(settings), app.state.metrics)
@@ -188,7 +188,7 @@ def check_answers(settings: Settings, model: str = "") -> None:
         InvalidModel: the model cannot be served, or has none.
         WrongAnswers: it gives other answers here than at export.
     """
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format)
     if model:
         settings = settings.model_copy(update={"model": Path(model)})
     given = check(settings)

@@ -28,6 +28,7 @@ from service.pictures.decoding import prepare_pillow
 from service.settings import Settings
 from service.shadow import Shadow, shadow_engine
 from service.swap import Swap
+from service.traces import Traces
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -43,7 +44,9 @@ def create_app(settings: Settings) -> FastAPI:
     engine = loaded.engine
     metrics.show_model(engine.manifest, engine.provider, engine.wanted, loaded.drift)
     keys = Keys(settings.keys) if settings.keys else None
-    app = _application(settings, metrics, keys)
+    traces = Traces() if settings.traces else None
+    app = _application(settings, metrics, keys, traces)
+    app.state.traces = traces
     app.state.keys = keys
     app.state.settings = settings
     app.state.metrics = metrics
@@ -52,7 +55,9 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _application(settings: Settings, metrics: Metrics, keys: Keys | None) -> FastAPI:
+def _application(
+    settings: Settings, metrics: Metrics, keys: Keys | None, traces: Traces | None
+) -> FastAPI:
     """Routes, pages and what is around them, without anything behind them yet."""
     app = FastAPI(
         title="fpn-serve",
@@ -60,7 +65,7 @@ def _application(settings: Settings, metrics: Metrics, keys: Keys | None) -> Fas
         description=DESCRIPTION,
         lifespan=lifespan,
         middleware=[
-            Middleware(AccessLog, metrics=metrics),
+            Middleware(AccessLog, metrics=metrics, traces=traces),
             *cors(settings.cors_origins),
             Middleware(
                 Doorway,
@@ -139,4 +144,6 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     await swap.stop()
     if shadow:
         await shadow.stop()
+    if app.state.traces:
+        await asyncio.to_thread(app.state.traces.stop)
     await swap.detector.stop()

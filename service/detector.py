@@ -47,12 +47,16 @@ class SentImage:
 
 @dataclass(frozen=True)
 class Found:
-    """What was found in one image, the seconds of its stages, and the batch that it ran in."""
+    """What was found in one image, the seconds of its stages, and the batch that it ran in.
+
+    `inferred` is when its batch had run, by `perf_counter`.
+    """
 
     detected: Detected
     decode_s: float
     queue_s: float
     inference_s: float
+    inferred: float
     batch_number: int
     batch_size: int
     bucket: Size
@@ -211,6 +215,7 @@ class Detector:
         frame, decode_s = await self._decoded(image, work.deadline, permit)
         framed = Framed(frame, in_frame(image.regions, frame))
         answer = await self.inference.outputs(framed, work.deadline, work.lane)
+        inferred = perf_counter()
         self._observe_stages(decode_s, answer)
         self.metrics.observe_outputs(answer.result, frame.original, self.manifest)
         return Found(
@@ -218,6 +223,7 @@ class Detector:
             decode_s=decode_s,
             queue_s=answer.queue_s,
             inference_s=answer.run_s,
+            inferred=inferred,
             batch_number=answer.batch_number,
             batch_size=answer.batch_size,
             bucket=frame.bucket,

@@ -2,6 +2,8 @@
 
     time=2026-01-31T12:00:00.000Z level=info logger=service.app event=ready shapes=8
 
+or, as JSON, {"time": "2026-01-31T12:00:00.000Z", "level": "info", "logger": "service.app", "event": "ready", ...}
+
 Fields go in as `log.info("event", extra={"fields": {...}})`.
 """
 
@@ -11,15 +13,17 @@ import re
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
+LogFormat = Literal["text", "json"]
 PLAIN = re.compile(r"[\w./:@%+,*-]+")
 
 
-class KeyValueFormatter(logging.Formatter):
-    """A record as one line of `key=value`; a traceback becomes one quoted value."""
+class LineFormatter(logging.Formatter):
+    """A record as one line; a traceback becomes one value."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        """The line, without its end."""
+    def pairs(self, record: logging.LogRecord) -> dict[str, object]:
+        """What the line says."""
         moment = datetime.fromtimestamp(record.created, UTC)
         pairs: dict[str, object] = {
             "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
@@ -32,13 +36,35 @@ class KeyValueFormatter(logging.Formatter):
             pairs.update(fields)
         if record.exc_info:
             pairs["error"] = self.formatException(record.exc_info)
-        return " ".join(f"{key}={_value(value)}" for key, value in pairs.items())
+        return pairs
 
 
-def configure_logs(level: str) -> None:
+class KeyValueFormatter(LineFormatter):
+    """Lines of `key=value`; what is not plain is quoted."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        return " ".join(f"{key}={_value(value)}" for key, value in self.pairs(record).items())
+
+
+class JsonFormatter(LineFormatter):
+    """An object in each line, all of it ASCII."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        return json.dumps(self.pairs(record), default=str)
+
+
+FORMATTERS: dict[LogFormat, type[LineFormatter]] = {
+    "text": KeyValueFormatter,
+    "json": JsonFormatter,
+}
+
+
+def configure_logs(level: str, form: LogFormat = "text") -> None:
     """Sends the logs of this process, uvicorn's too, to standard error in one form."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(KeyValueFormatter())
+    handler.setFormatter(FORMATTERS[form]())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its lines say what ours say, except for what goes wrong.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)

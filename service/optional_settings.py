@@ -43,3 +43,10 @@ class OptionalSettings(BaseSettings):
         gt=0,
         le=1,
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="a line of the log: text (key=value) or json"
+    )
+    traces: bool = Field(
+        False,
+        description="whether OpenTelemetry traces go to OTEL_EXPORTER_OTLP_ENDPOINT, 1 or 0 (needs the extra otel)",
+    )

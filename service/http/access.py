@@ -17,6 +17,7 @@ from service.errors import Unavailable
 from service.http.doorway import HEALTH
 from service.http.problems import ProblemDetails, problem_from, shortened
 from service.metrics import Metrics
+from service.traces import RequestSpan, Traces
 
 log = logging.getLogger(__name__)
 
@@ -31,9 +32,10 @@ NO_REPLY = 499
 class AccessLog:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, traces: Traces | None = None) -> None:
         self._app = app
         self._metrics = metrics
+        self._traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request."""
@@ -47,6 +49,8 @@ class AccessLog:
         state = scope.setdefault("state", {})
         state["began"] = began
         state["request_id"] = request_id = _request_id(Headers(scope=scope))
+        if self._traces:
+            state["span"] = _span(self._traces, scope, request_id)
         code = NO_REPLY
 
         async def send_with_id(message: Message) -> None:
@@ -92,8 +96,22 @@ class AccessLog:
             **({"key": key} if key else {}),
             **scope["state"].get("log_fields", {}),
         }
+        span: RequestSpan | None = scope["state"].get("span")
+        if span:
+            fields["trace_id"] = span.trace_id
+            span.end(route, code, {"fpn.key": key} if key else {})
         level = logging.DEBUG if route in HEALTH else logging.INFO
         log.log(level, "request", extra={"fields": fields})
+
+
+def _span(traces: Traces, scope: Scope, request_id: str) -> RequestSpan:
+    attributes = {
+        "http.request.method": scope["method"],
+        "url.path": shortened(scope["path"]),
+        "client.address": (scope.get("client") or ("",))[0],
+        "fpn.request_id": request_id,
+    }
+    return traces.request(Headers(scope=scope), attributes)
 
 
 def _request_id(headers: Headers) -> str:

@@ -1,5 +1,6 @@
 """The endpoints: validate, call, shape the reply."""
 
+from collections.abc import Iterator
 from time import perf_counter
 from typing import Annotated
 
@@ -27,6 +28,7 @@ from service.http.schemas import (
     found_in_all,
 )
 from service.shadow import Shadow
+from service.traces import Stage
 
 router = APIRouter()
 
@@ -131,6 +133,8 @@ async def _answer(
     """What was found in the images, in the shape that was asked for; the second model sees them after that."""
     outcomes = await detector.detect(images, work)
     response = await _shaped(request, detector, outcomes, images, shape, work.deadline)
+    if hasattr(request.state, "span"):
+        request.state.span.stages(_stages(outcomes))
     shadow: Shadow | None = request.app.state.shadow
     if shadow:
         seen = (images, outcomes, work.wanted, detector.manifest)
@@ -160,11 +164,29 @@ async def _shaped(
     return _timed(response, reply, "encode", began, request)
 
 
+def _stages(outcomes: list[Found | ServiceError]) -> Iterator[Stage]:
+    """What was done for each image, one stage after the other."""
+    for number, found in enumerate(outcomes):
+        if isinstance(found, Found):
+            ended = found.inferred
+            said = {"fpn.image": number, "fpn.batch": found.batch_size}
+            for name, seconds in (
+                ("inference", found.inference_s),
+                ("queue", found.queue_s),
+                ("decode", found.decode_s),
+            ):
+                yield Stage(name, ended, seconds, said)
+                ended -= seconds
+
+
 def _timed(
     response: Response, reply: DetectResponse, stage: str, began: float, request: Request
 ) -> Response:
     """The response to `reply`, with its timings in Server-Timing (milliseconds) and in the log line."""
-    stage_s = perf_counter() - began
+    ended = perf_counter()
+    stage_s = ended - began
+    if hasattr(request.state, "span"):
+        request.state.span.stages([Stage(stage, ended, stage_s, {})])
     request.app.state.metrics.stage_seconds.labels(stage).observe(stage_s)
     timings = {**reply.timings_s.model_dump(), stage: round(stage_s, 6)}
     request.state.log_fields = {

@@ -1,9 +1,10 @@
+import json
 import logging
 import sys
 
 import pytest
 
-from service.logs import KeyValueFormatter
+from service.logs import JsonFormatter, KeyValueFormatter
 
 
 def line(message: str, *args: object, **extra: object) -> str:
@@ -46,3 +47,22 @@ def test_a_traceback_stays_on_the_line() -> None:
     assert "\n" not in text
     assert "KeyError" in text
     assert text.count("error=") == 1
+
+
+def test_a_line_of_json_is_one_line_with_the_same_in_it() -> None:
+    record = logging.LogRecord("service.x", logging.ERROR, "", 0, "failed", (), None)
+    record.fields = {"code": 500, "path": "/a\n\u2028b", "total_s": 0.25}
+    try:
+        raise KeyError("x")
+    except KeyError:
+        record.exc_info = sys.exc_info()
+    text = JsonFormatter().format(record)
+    assert text.isascii()
+    assert len(text.splitlines()) == 1
+    said = json.loads(text)
+    assert (said["event"], said["level"], said["code"], said["total_s"]) == (
+        *("failed", "error"),
+        *(500, 0.25),
+    )
+    assert said["path"] == "/a\n\u2028b"
+    assert "KeyError" in said["error"]
