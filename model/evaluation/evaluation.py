@@ -1,11 +1,13 @@
 """The COCO metrics of a detector on a data set, and how they are told."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from model.data.coco import CocoDataset
+from model.evaluation.calibration import Calibration, calibration
 from model.evaluation.detection_metrics import Metrics, format_table, summarised
+from model.evaluation.errors import ErrorKind, Kind, error_kinds
 from model.evaluation.feeding import Loading
 from model.evaluation.inference import Evaluable, findings
 from model.evaluation.proposal_metrics import ProposalMetrics, level_metrics
@@ -30,7 +32,9 @@ class Evaluation:
         metrics: of the detections.
         scores: the precision and recall that the metrics summarise; classes in the metrics' order.
         proposals: of `all` proposals and of each level's; empty when not measured.
-        thresholds, reference: those of the detections; None when there were several scales, which nothing serves.
+        thresholds, reference, calibration: those of the detections; None when there were several scales, which nothing
+            serves.
+        errors: what is wrong with them, by kind; empty when there were several scales.
         results: the detections as COCO results; empty when there were several scales.
         scales: of each scale by itself and of all merged, of which the metrics are; empty when there was one.
     """
@@ -41,6 +45,8 @@ class Evaluation:
     scales: Mapping[str, ScaleFigures] = field(default_factory=dict)
     thresholds: Thresholds | None = None
     reference: Reference | None = None
+    errors: Mapping[Kind, ErrorKind] = field(default_factory=dict)
+    calibration: Calibration | None = None
     results: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
 
     def __str__(self) -> str:
@@ -50,8 +56,10 @@ class Evaluation:
 
     def extra_tables(self) -> dict[str, dict[str, Row]]:
         """The tables beside the detections' that there are, each under its corner's text."""
-        tables = {
+        tables: dict[str, dict[str, Row]] = {
             "best F1": self.thresholds.rows() if self.thresholds else {},
+            "kind of error": {kind: found.row() for kind, found in self.errors.items()},
+            "score from": self.calibration.rows() if self.calibration else {},
             "proposals": {name: metrics.row() for name, metrics in self.proposals.items()},
             "scale": {name: figures.row() for name, figures in self.scales.items()},
         }
@@ -63,6 +71,10 @@ class Evaluation:
         if self.thresholds and self.reference:
             values["thresholds"] = self.thresholds.as_json()
             values["reference"] = self.reference.as_json()
+        if self.errors:
+            values["errors"] = {kind: asdict(found) for kind, found in self.errors.items()}
+        if self.calibration:
+            values["calibration"] = self.calibration.as_json()
         if self.proposals:
             values["proposals"] = {n: metrics.as_json() for n, metrics in self.proposals.items()}
         if self.scales:
@@ -104,6 +116,8 @@ def evaluate(
         found_by_level,
         thresholds=best_thresholds(truth, results),
         reference=sightings.reference(),
+        errors=error_kinds(truth, results),
+        calibration=calibration(truth, results),
         results=results,
     )
 

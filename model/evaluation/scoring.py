@@ -64,15 +64,30 @@ def matched(
 ) -> npt.NDArray[np.int64]:
     """Whether each result finds an object at an IoU of 0.5: 1, 0, or -1 if it lies on a crowd. int64 [n].
 
+    Raises:
+        ValueError: as `score`.
+    """
+    crowds = [bool(each.get("iscrowd", 0)) for each in ground_truth["annotations"]]
+    found = matches(ground_truth, results)
+    right = np.where(found >= 0, 1, 0)
+    right[[place >= 0 and crowds[place] for place in found.tolist()]] = -1
+    return right
+
+
+def matches(
+    ground_truth: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> npt.NDArray[np.int64]:
+    """The place among the annotations of what each result finds at an IoU of 0.5; -1 where it finds nothing. int64 [n].
+
     As COCO matches: of an image and class the results take, best score first, the object that is not taken yet and
     overlaps most.
 
     Raises:
         ValueError: as `score`.
     """
-    right = np.zeros(len(results), np.int64)
+    found = np.full(len(results), -1, np.int64)
     if not results:
-        return right
+        return found
     evaluation = _evaluation(ground_truth, results)
     evaluation.params.iouThrs = np.array([0.5])
     evaluation.params.areaRng, evaluation.params.areaRngLbl = [[0, 1e10]], ["all"]
@@ -83,8 +98,8 @@ def matched(
     for pair in evaluation.eval["matched"]:
         # Both are numbered from 1.
         result, of = (int(number) - 1 for number in pair.split("_"))
-        right[result] = -1 if ground_truth["annotations"][of].get("iscrowd", 0) else 1
-    return right
+        found[result] = of
+    return found
 
 
 def _evaluation(
