@@ -92,6 +92,8 @@ def test_a_file_that_cannot_be_used_changes_nothing(path: Path, content: str | N
         (ENTRY + "imgs = 5", "camera.imgs: Extra inputs"),
         (ENTRY.replace("camera", '"a b"'), "a b.[key]: String should match"),
     ],
+    # The keys are other ones in each of the processes that share the tests out.
+    ids=["no TOML", "the key itself", "no images", "an unknown entry", "a name with a space"],
 )
 def test_a_file_that_cannot_be_used_is_named_without_what_is_secret(
     tmp_path: Path, content: str, said: str
