@@ -9,9 +9,11 @@ from pathlib import Path
 
 from model.command_line import exit_status, output_file, positive
 from model.errors import Refused
-from model.importers.comparison import compared, told
-from model.importers.detectron2 import import_detectron2, read_detectron2
-from model.importers.mmdetection import STYLES, import_mmdetection
+from model.importers.comparison import Peer, compared, photographs_in, told
+from model.importers.detectron2 import detectron2_weights, import_detectron2, read_detectron2
+from model.importers.layout import weights_of
+from model.importers.mmdetection import MMDETECTION, STYLES, import_mmdetection
+from model.importers.peers import detectron2_peer, mmdetection_peer, torchvision_peer
 from model.importers.published import PUBLISHED, published_weights
 from model.importers.torchvision import import_torchvision, model_of
 from model.network.checkpoint import save_checkpoint
@@ -30,8 +32,8 @@ def _import(options: argparse.Namespace) -> None:
     logging.getLogger("model.importers").setLevel(logging.INFO)
     try:
         detector = _imported(options)
-        if getattr(options, "compare", None):
-            print(_comparison(options, detector))
+        if options.compare:
+            print(told(list(compared(detector, _peer(options, detector), options.compare))))
     except Refused as error:
         raise Refused(f"{options.weights}: {error}") from None
     save_checkpoint(options.out, detector)
@@ -60,12 +62,6 @@ def _parser() -> argparse.ArgumentParser:
         "--model", default="", choices=["", *PUBLISHED], metavar="NAME", help="torchvision's name"
     )
     torchvision.add_argument(
-        "--compare",
-        type=Path,
-        metavar="FOLDER",
-        help="ask torchvision's own model about photographs, too",
-    )
-    torchvision.add_argument(
         "weights",
         help="the file, or torchvision://NAME to download the published one once, e.g. torchvision://"
         + next(iter(PUBLISHED)),
@@ -90,8 +86,22 @@ def _parser() -> argparse.ArgumentParser:
             type=Path,
             help="names, one a line, in label order and without the background; not needed for COCO's",
         )
+        project.add_argument(
+            "--compare",
+            type=_photographs,
+            default=[],
+            metavar="FOLDER",
+            help="ask the project's own model, where it is installed, about a folder's photographs, too",
+        )
         _add_settings(project)
     return parser
+
+
+def _photographs(text: str) -> list[Path]:
+    try:
+        return photographs_in(Path(text))
+    except Refused as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _add_settings(parser: argparse.ArgumentParser) -> None:
@@ -155,11 +165,19 @@ def _published_or_own(options: argparse.Namespace) -> tuple[Path, str]:
     return published_weights(options.weights) or (Path(options.weights), options.model)
 
 
-def _comparison(options: argparse.Namespace, detector: Detector) -> str:
-    """What torchvision's own model finds beside `detector`, for people."""
+def _peer(options: argparse.Namespace, detector: Detector) -> Peer:
+    """The project's own model of the same weights, to which is told what this command was."""
+    given = bool(_settings(options))
+    if options.project == "detectron2":
+        content = read_detectron2(Path(options.weights))
+        return detectron2_peer(detector, detectron2_weights(content), given)
+    if options.project == "mmdetection":
+        content = read_torch_file(Path(options.weights))
+        state = weights_of(content, MMDETECTION)
+        return mmdetection_peer(detector, state, options.config, given)
     path, named = _published_or_own(options)
     state, model = model_of(read_torch_file(path))
-    return told(list(compared(detector, state, named or model, options.compare)))
+    return torchvision_peer(detector, state, named or model, given)
 
 
 if __name__ == "__main__":

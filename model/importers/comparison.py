@@ -1,16 +1,15 @@
 """What the other project's own model finds with the same weights: `fpn-import --compare`.
 
-torchvision is installed wherever training is. Photographs are resized by the detector's rule to 8-bit pixels first, and
-both are given those, so that the comparison is of the networks.
+Photographs are resized by the detector's rule to 8-bit pixels first, and both are given those, so that the comparison
+is of the networks. The other project's model comes from peers.py.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
-from torchvision.models import get_model
+from torch import Tensor
 
 from model.config.resize import least_frame
 from model.data.pictures import read_image
@@ -32,27 +31,27 @@ class Found(NamedTuple):
     labels: Tensor
 
 
-def compared(
-    detector: Detector, state: Mapping[str, object], model: str, folder: Path
-) -> Iterator[tuple[str, float]]:
-    """The names of a folder's photographs, and the share of both models' detections that are the same in each.
+# What finds in an image, uint8 [3, height, width] RGB, which it does not resize.
+Peer = Callable[[Tensor], Found]
 
-    Args:
-        detector: what was made of the weights.
-        state: the weights.
-        model: torchvision's name of their model.
-        folder: with photographs.
+
+def photographs_in(folder: Path) -> list[Path]:
+    """Those of a folder, by name.
 
     Raises:
-        ImportRefused: there are none, or torchvision's model takes no such weights.
+        ImportRefused: there are none.
     """
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in SUFFIXES)
     if not paths:
-        raise ImportRefused(
-            f"--compare {folder}: expected a folder of photographs, found none there"
-        )
-    theirs = _their_model(detector, state, model)
-    for path in paths:
+        raise ImportRefused(f"expected a folder of photographs, found none in {folder}")
+    return paths
+
+
+def compared(
+    detector: Detector, peer: Peer, photographs: Sequence[Path]
+) -> Iterator[tuple[str, float]]:
+    """The names of photographs, and the share of both models' detections that are the same in each."""
+    for path in photographs:
         frame, (height, width) = frame_image(read_image(path), detector.config.resize)
         content = frame[:, :height, :width]
         # as torchvision pads it: squeeze-and-excite sees the padding
@@ -60,7 +59,7 @@ def compared(
         frame[:, :height, :width] = content
         with torch.inference_mode():
             answer = detector.detect(frame[None], torch.tensor([(height, width)]))
-            expected = _asked(theirs, content)
+            expected = peer(content)
         count = int(answer.counts[0])
         got = Found(answer.boxes[0, :count], answer.scores[0, :count], answer.labels[0, :count])
         yield path.name, same_share(got, expected)
@@ -78,34 +77,6 @@ def same_share(one: Found, other: Found) -> float:
         overlap[:, column] = 0
         pairs += 1
     return 2 * pairs / total if total else 1.0
-
-
-def _their_model(detector: Detector, state: Mapping[str, object], model: str) -> nn.Module:
-    classes = len(detector.class_names) + 1
-    theirs: nn.Module = get_model(model, weights=None, weights_backbone=None, num_classes=classes)
-    for module in theirs.modules():
-        if isinstance(module, nn.BatchNorm2d) and detector.config.backbone.norm_epsilon is not None:
-            module.eps = detector.config.backbone.norm_epsilon
-    try:
-        missing = theirs.load_state_dict(dict(state), strict=False).missing_keys
-    except RuntimeError:  # of other shapes
-        missing = ["all"]
-    if [key for key in missing if not key.endswith("num_batches_tracked")]:
-        raise ImportRefused(
-            f"--compare: torchvision's {model} does not take these weights; name their model with --model"
-        )
-    return theirs.eval()
-
-
-def _asked(model: nn.Module, content: Tensor) -> Found:
-    """What torchvision's `model` finds in `content` uint8 [3, height, width], without resizing it."""
-    height, width = content.shape[1:]
-    transform = model.get_submodule("transform")
-    # two settings of torchvision's own, with which its scale is 1
-    transform.min_size, transform.max_size = (min(height, width),), max(height, width)  # type: ignore[assignment]
-    [found] = model([content / 255])
-    # the background is torchvision's label 0 and never found
-    return Found(found["boxes"], found["scores"], found["labels"] - 1)
 
 
 def told(shares: Sequence[tuple[str, float]]) -> str:

@@ -116,10 +116,19 @@ def import_detectron2(
         Refused: it is the state dict of something else, or of other settings.
     """
     require_family(content, "detectron2")
-    state = _tensors(weights_of(content, DETECTRON2))
+    state = detectron2_weights(content)
     layout, config = _kind_of(state)
     config = changed(config, settings, "detectron2")
     return imported_of_coco(layout, state, config, class_names)
+
+
+def detectron2_weights(content: object) -> dict[str, object]:
+    """The tensors in a file's `content`.
+
+    Raises:
+        ImportRefused: there are none of such a model.
+    """
+    return _tensors(weights_of(content, DETECTRON2))
 
 
 def _kind_of(state: Mapping[str, object]) -> tuple[Layout, DetectorConfig]:

@@ -52,7 +52,7 @@ def test_the_artifact_gives_torchvisions_answers(
     answers = session.run(None, feed(image[None], torch.tensor([size])))
     got = Detections(*(torch.from_numpy(answer) for answer in answers))
     assert len(set(expected.detections.labels.tolist())) > 10
-    assert got.proposal_counts[0, -1] > 30  # of P6, whose anchors stand 61 and 64 apart
+    assert got.proposal_counts[0, -1] > 20  # of P6, whose anchors stand 61 and 64 apart
     assert len(expected.proposals.boxes) > 500
     assert matched(expected.detections, detections(got)) >= 0.99
     assert matched(expected.proposals, proposals(got)) >= 0.99
