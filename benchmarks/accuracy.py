@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import this_machine
 from benchmarks.openvino_engine import OpenVinoEngine
-from model.command_line import exit_status, positive
+from model.command_line import exit_status, output_file, positive
 from model.data.coco import CocoDataset, Record
 from model.errors import Refused
 from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
@@ -201,7 +201,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", choices=get_args(Device))
     parser.add_argument("--runtime", default="onnxruntime", choices=["onnxruntime", "openvino"])
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: all cores")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures to this file")
+    parser.add_argument(
+        "--json", type=output_file, metavar="OUT", help="write all figures to this file"
+    )
     return parser
 
 

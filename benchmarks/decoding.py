@@ -17,7 +17,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from math import inf
-from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Protocol
@@ -27,7 +26,7 @@ from PIL import Image
 from skimage import data as photographs
 
 from benchmarks.machine import this_machine
-from model.command_line import exit_status, positive
+from model.command_line import exit_status, output_file, positive
 from service.artifact.manifest import ResizeRule
 from service.pictures.decoding import prepare_pillow
 from service.pictures.framing import Frame, Framing, load_frame
@@ -214,7 +213,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Measure decoding.")
     parser.add_argument("--workers", type=positive, default=2, metavar="N")
     parser.add_argument("--rounds", type=positive, default=5, metavar="N")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="write all figures to this file")
+    parser.add_argument(
+        "--json", type=output_file, metavar="OUT", help="write all figures to this file"
+    )
     return parser
 
 

@@ -28,7 +28,7 @@ from benchmarks.engine.photographs import MOST, photographs
 from benchmarks.engine.processes import Child, ContenderFailed
 from benchmarks.engine.summary import NAMES, Measured, speed_table
 from benchmarks.machine import this_machine
-from model.command_line import positive
+from model.command_line import output_file, positive
 from model.network.detector import Detector
 
 BATCHED = ("eager", "float32", "int8")
@@ -136,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--limit-s", type=float, default=300.0, help="the longest one run may take (default: 300)"
     )
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables there")
+    parser.add_argument(
+        "--markdown", type=output_file, metavar="FILE", help="also write the tables there"
+    )
     return parser
 
 

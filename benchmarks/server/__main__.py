@@ -29,7 +29,7 @@ from benchmarks.server.results import Record, Results
 from benchmarks.server.serving import NotServing
 from benchmarks.server.summary import report
 from benchmarks.server.work import Work
-from model.command_line import exit_status
+from model.command_line import exit_status, output_file
 from model.errors import Refused
 from service.engine.cpus import usable_cores
 
@@ -184,8 +184,12 @@ def _parser() -> argparse.ArgumentParser:
         "--most-others", type=float, default=0.1, metavar="CORES",
         help="a cell during which other processes took more is measured again (default: 0.1)",
     )  # fmt: skip
-    parser.add_argument("--results", type=Path, metavar="FILE", help="JSON, to which it adds")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables there")
+    parser.add_argument(
+        "--results", type=output_file, metavar="FILE", help="JSON, to which it adds"
+    )
+    parser.add_argument(
+        "--markdown", type=output_file, metavar="FILE", help="also write the tables there"
+    )
     parser.add_argument("--quick", action="store_true", help="only to see that it runs")
     return parser
 

@@ -58,7 +58,7 @@ def _compare(options: argparse.Namespace) -> None:
     if options.images is None:
         batches = made_batches(config.schedule.batch_size, options.rounds)
     else:
-        dataset = CocoDataset.read(options.annotations, options.images, verify=False)
+        dataset = CocoDataset.read(options.annotations, options.images)
         names = dataset.class_names
         batches = drawn_batches(config, dataset, options.rounds)
     torch.manual_seed(config.seed)

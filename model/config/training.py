@@ -22,6 +22,36 @@ FormatName = Literal["auto", "coco", "yolo", "voc", "csv", "cvat", "labelstudio"
 
 
 @dataclass(frozen=True, config=STRICT)
+class AugmentConfig:
+    """What training images go through beside the flip and the short sides; nothing by default.
+
+    Attributes:
+        scale: large-scale jitter (Ghiasi et al. 2021): an image is resized by a factor between these two and cut, or
+            put on grey, to the size that it would have had. 0.1 to 2 is the paper's.
+        colour: the probability of each of SSD's distortions of brightness, contrast, saturation and hue.
+        repeat: repeat-factor sampling (Gupta et al. 2019): an image with a class that fewer than this share of the
+            images show is drawn more often in an epoch, by the root of what is missing. 0.001 is LVIS's.
+        copies: how many of an image's small objects are copied to free places of it (Kisantal et al. 2019).
+    """
+
+    scale: tuple[Length, Length] | None = None
+    colour: Annotated[float, Field(ge=0, le=1)] = 0.0
+    repeat: Annotated[float, Field(ge=0, le=1)] = 0.0
+    copies: NonNegative = 0
+
+    @property
+    def changes_images(self) -> bool:
+        """Whether an image's pixels or boxes are other than without."""
+        return self.scale is not None or self.colour > 0 or self.copies > 0
+
+    @model_validator(mode="after")
+    def _scale_rises(self) -> Self:
+        if self.scale and self.scale[0] > self.scale[1]:
+            raise ValueError(f"expected a scale from the smaller to the larger, got {self.scale}")
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
 class DataConfig:
     """Where the photographs are and how they vary. Annotation and image paths are relative to `root`.
 
@@ -30,6 +60,7 @@ class DataConfig:
         format: of the annotations: COCO's json, or what data/formats/reading.py lists; "auto" looks.
         train_proposals, val_proposals: files of fpn-propose, for the stage that needs them; placed as `root` is.
         short_sides: scale jitter; each batch draws one. Empty means the resize rule's own short side.
+        augment: what else they go through.
         skip_empty: leave out photographs without boxes.
         without_classes: names of categories that are no classes, left out with their boxes.
         verify: decode every photograph before training starts, and leave out those that cannot be.
@@ -44,6 +75,7 @@ class DataConfig:
     val_proposals: Path | None = None
     short_sides: tuple[Positive, ...] = ()
     flip: bool = True
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     skip_empty: bool = False
     without_classes: tuple[str, ...] = ()
     verify: bool = True
@@ -56,6 +88,24 @@ class DataConfig:
             raise ValueError("expected both val_annotations and val_images, or neither")
         return self
 
+    @model_validator(mode="after")
+    def _given_proposals_stay_in_place(self) -> Self:
+        if self.train_proposals and self.augment.changes_images:
+            raise ValueError(
+                "expected no augment.scale, colour or copies with train_proposals, which stay where they are"
+            )
+        return self
+
+
+@dataclass(frozen=True, config=STRICT)
+class RatesConfig:
+    """What multiplies the learning rate of each part; a part that is to stay as it is goes into `freeze`."""
+
+    backbone: Length = 1.0
+    pyramid: Length = 1.0
+    rpn: Length = 1.0
+    roi: Length = 1.0
+
 
 @dataclass(frozen=True, config=STRICT)
 class ScheduleConfig:
@@ -65,6 +115,7 @@ class ScheduleConfig:
         batch_size: images a step, of all processes and all their micro-batches together.
         accumulate: micro-batches that a process's share of a step is divided into, one after the other.
         learning_rate: for 16 images a step; `scaled_learning_rate` is the one for `batch_size`.
+        rates: what multiplies it, part by part.
         average_decay: of the weights' exponential moving average, which is then evaluated and exported; 0 is none.
         epochs, decay_epochs: in place of `steps` and `decay_steps`, if not 0: times that every photograph is seen.
         decay_steps: steps at which the learning rate is multiplied by `decay`.
@@ -76,6 +127,7 @@ class ScheduleConfig:
     steps: Positive = 90_000
     epochs: Annotated[float, Field(ge=0)] = 0.0
     learning_rate: Annotated[float, Field(gt=0)] = 0.02
+    rates: RatesConfig = field(default_factory=RatesConfig)
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     warmup_steps: NonNegative = 1000
@@ -114,7 +166,8 @@ class TrainConfig:
 
     Attributes:
         stage: "joint", or one of the two by itself: "rpn", or "fast" on the proposals of files (stages.py).
-        init: a checkpoint whose trained parts are taken over where they fit; placed as `data.root` is.
+        init: a checkpoint, or weights of torchvision, Detectron2 or MMDetection, whose trained parts are taken over
+            where they fit; of other classes, what predicts those of the same name. Placed as `data.root` is.
         freeze: parts that stay as they are.
         precision: of the network: "mixed" is bfloat16 on a CPU and float16 with loss scaling on CUDA; "auto" is that
             where it is fast, else "float32" (training/precision.py).

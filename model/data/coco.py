@@ -44,7 +44,7 @@ from model.data.annotations import Annotation, Category, Document, ImageEntry
 from model.data.categories import with_classes_alone
 from model.data.faults import DataError, Fault, Inventory
 from model.data.formats.reading import read_labels
-from model.data.image_files import decodable, image_path, require_any, usable
+from model.data.image_files import Sharing, decodable, image_path, require_any, usable
 from model.data.pictures import read_image
 
 logger = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class CocoDataset:
         images: Path,
         *,
         skip_empty: bool = False,
-        verify: bool = False,
+        verify: Sharing | None = None,
         without: Collection[str] = (),
         format: FormatName = "auto",
     ) -> "CocoDataset":
@@ -99,7 +99,7 @@ class CocoDataset:
             annotations: COCO's json, or a file or folder of another format.
             images: the folder.
             skip_empty: leave out images without boxes.
-            verify: decode every image, in as many threads as there are cores.
+            verify: whoever shares the decoding of every image; None trusts the headers.
             without: names of categories to leave out, with their boxes.
             format: of the annotations; "auto" looks.
 
@@ -119,14 +119,14 @@ class CocoDataset:
         annotations: Path,
         *,
         skip_empty: bool = False,
-        verify: bool = False,
+        verify: Sharing | None = None,
     ) -> "CocoDataset":
         """The data set of a document that was read from `annotations`; as `read`."""
         require_any(document.images, images)
         faults: dict[Fault, list[str]] = defaultdict(list)
         found = usable(document.images, images, faults)
         if verify:
-            found = decodable(found, images, faults)
+            found = decodable(found, images, faults, verify)
         boxes = _boxes_by_image(document.annotations, found, faults)
         if skip_empty:
             found = [image for image in found if any(not a.iscrowd for a, _ in boxes[image.id])]

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tqdm import tqdm
 
@@ -63,10 +65,37 @@ def usable(
     return usable
 
 
+class Sharing(Protocol):
+    """Those who decode together: how many, and which of them this is."""
+
+    @property
+    def count(self) -> int: ...  # noqa: D102
+
+    @property
+    def rank(self) -> int: ...  # noqa: D102
+
+    def gathered(self, mine: Sequence[bool], total: int) -> list[bool]:
+        """The results for all `total` images, from those for every `count`th from `rank` on that are `mine`."""
+
+
+@dataclass(frozen=True)
+class _Alone:
+    count: int = 1
+    rank: int = 0
+
+    def gathered(self, mine: Sequence[bool], total: int) -> list[bool]:
+        assert len(mine) == total
+        return list(mine)
+
+
+ALONE: Sharing = _Alone()
+
+
 def decodable(
-    images: Sequence[ImageEntry], folder: Path, faults: dict[Fault, list[str]]
+    images: Sequence[ImageEntry], folder: Path, faults: dict[Fault, list[str]], sharing: Sharing
 ) -> list[ImageEntry]:
-    """The images whose pixels can be decoded."""
+    """The images whose pixels can be decoded, in as many threads as there are cores, each in one of those who share."""
+    mine = images[sharing.rank :: sharing.count]
 
     def decodes(image: ImageEntry) -> bool:
         try:
@@ -77,15 +106,16 @@ def decodable(
 
     # Pillow decodes without Python's lock.
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        decoded = list(
+        found = list(
             tqdm(
-                threads.map(decodes, images),
+                threads.map(decodes, mine),
                 desc="decoding all images",
-                total=len(images),
+                total=len(mine),
                 leave=False,
                 delay=2.0,
             )
         )
+    decoded = sharing.gathered(found, len(images))
     for image, fine in zip(images, decoded, strict=True):
         if not fine:
             faults[Fault.UNREADABLE].append(image.file_name)

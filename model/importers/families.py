@@ -42,8 +42,8 @@ CAN_BE = (
 )
 
 
-def require_family(content: object, project: Project) -> None:
-    """Refuse a file of another family, or of another project's Faster R-CNN.
+def require_family(content: object, project: Project, *, any_project: bool = False) -> None:
+    """Refuse a file of another family, or, unless it may be of `any_project`, of another project's Faster R-CNN.
 
     Raises:
         ImportRefused: it is one; the message says which. Whatever is of no known family passes.
@@ -51,7 +51,7 @@ def require_family(content: object, project: Project) -> None:
     names = names_in(content)
     for other, parts in _PROJECTS.items():
         if _has(names, parts):
-            if other != project and not _has(names, _PROJECTS[project]):
+            if not any_project and other != project and not _has(names, _PROJECTS[project]):
                 raise ImportRefused(
                     f"expected weights of {project}, got those of {other}: fpn-import {other}"
                 )
@@ -59,6 +59,22 @@ def require_family(content: object, project: Project) -> None:
     for family, kinds in _FAMILIES.items():
         if any(_has(names, parts) for parts in kinds):
             raise ImportRefused(f"expected a Faster R-CNN, got the weights of {family}; {CAN_BE}")
+
+
+def project_of(content: object) -> Project:
+    """Whose Faster R-CNN a file's `content` is of.
+
+    Raises:
+        ImportRefused: nobody's; another family is named as what it is.
+    """
+    require_family(content, "torchvision", any_project=True)
+    names = names_in(content)
+    for project, parts in _PROJECTS.items():
+        if _has(names, parts):
+            return project
+    raise ImportRefused(
+        f"expected a checkpoint of fpn-train, or weights of {', '.join(sorted(_PROJECTS))}, got another torch file"
+    )
 
 
 def _has(names: Sequence[str], parts: Sequence[str]) -> bool:

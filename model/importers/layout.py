@@ -29,6 +29,8 @@ from model.network.detector import Detector
 from model.network.frozen_norm import FrozenNormConv2d
 from model.network.state_dicts import NoStateDict, state_dict_in
 
+# The names of classes that nobody knows: COCO's where they are as many, else numbers.
+UNNAMED = ("\0",)
 NORM = ("weight", "bias", "running_mean", "running_var")
 State = dict[str, Tensor]
 logger = logging.getLogger(__name__)
@@ -194,11 +196,13 @@ def weights_of(content: object, layout: Layout) -> dict[str, object]:
 def named_classes(
     count: int, given: tuple[str, ...], published: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """The names of `count` classes: those `given`, if any, else the `published` file's.
+    """The names of `count` classes: those `given`, if any, else the `published` file's; numbers where UNNAMED.
 
     Raises:
         ImportRefused: they are not as many, or one cannot be a name.
     """
+    if given == UNNAMED:
+        return published if len(published) == count else tuple(f"class {i}" for i in range(count))
     names = given or published
     if len(names) != count:
         remedy = "" if given else "; name the weights' classes with --classes FILE, one a line"

@@ -25,7 +25,7 @@ from model.config.resize import ResizeRule
 from model.importers.coco import imported_of_coco
 from model.importers.detectron2 import ABOVE_ZERO
 from model.importers.families import require_family
-from model.importers.layout import ImportRefused, Layout, weights_of
+from model.importers.layout import UNNAMED, ImportRefused, Layout, weights_of
 from model.network.detector import Detector
 
 MMDETECTION = Layout(
@@ -94,7 +94,7 @@ def import_mmdetection(
     state = weights_of(content, MMDETECTION)
     config = mmdetection_config(MMDETECTION.network(state), _said(content, said))
     config = changed(config, settings, "mmdetection")
-    return imported_of_coco(MMDETECTION, state, config, class_names or _classes(content))
+    return imported_of_coco(MMDETECTION, state, config, _named(class_names, content))
 
 
 def mmdetection_config(network: BackboneName, said: _Said) -> DetectorConfig:
@@ -145,6 +145,12 @@ def _classes(content: object) -> tuple[str, ...]:
     if isinstance(dataset, Mapping):
         named = dataset.get("classes") or dataset.get("CLASSES") or named
     return tuple(map(str, named)) if isinstance(named, list | tuple) else ()
+
+
+def _named(given: tuple[str, ...], content: object) -> tuple[str, ...]:
+    """What is `given`, unless a checkpoint must say it, and does."""
+    own = _classes(content)
+    return own if own and given in ((), UNNAMED) else given
 
 
 def _meta(content: object) -> Mapping[str, Any]:

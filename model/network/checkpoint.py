@@ -36,6 +36,8 @@ from model.network.torch_file import (
 )
 
 FORMAT = 1
+# What every checkpoint has, and of which kind.
+_NEEDED = {"format": int, "config": dict, "class_names": list, "model": dict}
 
 # What may be changed after training: it decides how many boxes are looked at and shown, and no weight depends on it.
 TEST_SETTINGS = (
@@ -186,16 +188,6 @@ def add_test_settings(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_parts(path: Path) -> tuple[dict[str, Tensor], frozenset[str]]:
-    """The state dict of a checkpoint, averaged where it was, and the names of the parts that are untrained in it.
-
-    Raises:
-        CheckpointError: the file is not a checkpoint.
-    """
-    content = _read(path)
-    return _averaged(content), frozenset(content.get("untrained", ()))
-
-
 def require_trained(detector: Detector, parts: set[str], path: Path) -> None:
     """Refuse a detector with one of `parts` untrained.
 
@@ -263,6 +255,11 @@ def load_weights(detector: Detector, state: dict[str, Tensor], path: Path) -> No
     detector.load_state_dict(state)
 
 
+def is_checkpoint(content: object) -> bool:
+    """Whether a torch file's `content` is that of a checkpoint, whatever its format."""
+    return isinstance(content, dict) and _NEEDED.keys() <= content.keys()
+
+
 def _averaged(content: dict[str, Any]) -> dict[str, Tensor]:
     """The weights to evaluate and to export: the averaged ones of a run that keeps them, else the weights."""
     weights: dict[str, Tensor] = content["model"]
@@ -283,12 +280,11 @@ def _read(path: Path) -> dict[str, Any]:
         content = read_torch_file(path)
     except UnreadableFile as error:
         raise CheckpointError(f"{path}: expected a checkpoint of fpn-train, got {error}") from None
-    needed = {"format": int, "config": dict, "class_names": list, "model": dict}
     if not isinstance(content, dict) or any(
-        not isinstance(content.get(key), kind) for key, kind in needed.items()
+        not isinstance(content.get(key), kind) for key, kind in _NEEDED.items()
     ):
         raise CheckpointError(
-            f"{path}: expected a checkpoint of fpn-train with {sorted(needed)}, got another torch file"
+            f"{path}: expected a checkpoint of fpn-train with {sorted(_NEEDED)}, got another torch file"
         )
     if content["format"] != FORMAT:
         raise CheckpointError(

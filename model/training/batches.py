@@ -16,10 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from model.config.resize import ResizeRule, Size, least_frame
+from model.config.training import AugmentConfig
 from model.data.coco import CocoDataset
 from model.data.proposal_file import ProposalSet
 from model.data.transforms import flip_horizontal, image_tensor, resize_image, scale_boxes
 from model.data.workers import leave_signals
+from model.training.augmentation import augmented
 from model.training.epochs import Draw, Share
 
 
@@ -83,6 +85,7 @@ class TrainingSet(Dataset[Sample]):
         resize: the rule; another short side than its own scales the longest side along.
         proposals: of the images, to go with them; None where a stage makes its own.
         count: the best so many of each image's.
+        augment: what else the images go through.
     """
 
     def __init__(
@@ -91,11 +94,13 @@ class TrainingSet(Dataset[Sample]):
         resize: ResizeRule,
         proposals: ProposalSet | None = None,
         count: int = 0,
+        augment: AugmentConfig | None = None,
     ) -> None:
         self.dataset = dataset
         self.resize = resize
         self.proposals = proposals
         self.count = count
+        self.augment = augment or AugmentConfig()
 
     def __len__(self) -> int:
         """The number of images."""
@@ -108,9 +113,13 @@ class TrainingSet(Dataset[Sample]):
             DataError: its file cannot be decoded.
         """
         image, boxes, labels = self.dataset.load(draw.index)
-        size = (image.height, image.width)
+        size, rule = (image.height, image.width), self.resize.at_short_side(draw.short_side)
+        if self.augment.changes_images:
+            if draw.flip:
+                image, boxes = flip_horizontal(image, boxes)
+            return Sample(*augmented(image, (boxes, labels), rule, self.augment, draw.seed))
         given = torch.from_numpy(self._given(draw.index))
-        image = resize_image(image, self.resize.at_short_side(draw.short_side))
+        image = resize_image(image, rule)
         both = scale_boxes(torch.cat([boxes, given]), size, (image.height, image.width))
         if draw.flip:
             image, both = flip_horizontal(image, both)

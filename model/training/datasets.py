@@ -7,6 +7,7 @@ from pathlib import Path
 from model.config.training import DataConfig
 from model.data.coco import CocoDataset
 from model.data.faults import DataError, some
+from model.data.image_files import ALONE, Sharing
 from model.data.proposal_file import ProposalSet
 
 logger = logging.getLogger(__name__)
@@ -28,8 +29,8 @@ class Datasets:
         return self.training.digest + (f"+{given.digest}" if given else "")
 
 
-def read_datasets(data: DataConfig) -> Datasets:
-    """The data sets that a configuration names.
+def read_datasets(data: DataConfig, sharing: Sharing = ALONE) -> Datasets:
+    """The data sets that a configuration names; the processes of `sharing` divide the decoding of all images.
 
     Raises:
         DataError: a file contradicts itself or the others, or no class is in both.
@@ -38,7 +39,7 @@ def read_datasets(data: DataConfig) -> Datasets:
         data.root / data.train_annotations,
         data.root / data.train_images,
         skip_empty=data.skip_empty,
-        verify=data.verify,
+        verify=sharing if data.verify else None,
         without=data.without_classes,
         format=data.format,
     )
@@ -49,7 +50,7 @@ def read_datasets(data: DataConfig) -> Datasets:
         validation = CocoDataset.read(
             data.root / data.val_annotations,
             data.root / data.val_images,
-            verify=data.verify,
+            verify=sharing if data.verify else None,
             without=data.without_classes,
             format=data.format,
         )

@@ -9,9 +9,11 @@ orientations shares the last batches, so that every image is drawn once an epoch
 ceil(I / batch_size) batches.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
+from math import sqrt
 
 import numpy as np
 
@@ -26,11 +28,15 @@ WINDOW = 8
 
 @dataclass(frozen=True)
 class Draw:
-    """One appearance of an image in training: its index, whether mirrored, at which short side."""
+    """One appearance of an image in training: its index, whether mirrored, at which short side.
+
+    `seed` is of what else happens to it (augmentation.py).
+    """
 
     index: int
     flip: bool
     short_side: int
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -46,17 +52,25 @@ class Share:
     frame: Size
 
 
-def batches_of_epochs(sizes: Sequence[Size], config: TrainConfig) -> Iterator[list[Draw]]:
-    """The batches of a run over images of `sizes`, (height, width) each, epoch after epoch without end."""
+def batches_of_epochs(
+    sizes: Sequence[Size], config: TrainConfig, repeats: Sequence[float] = ()
+) -> Iterator[list[Draw]]:
+    """The batches of a run over images of `sizes`, (height, width) each, epoch after epoch without end.
+
+    `repeats` says how often an epoch has each of them (`repeat_factors`); once, where it is empty.
+    """
     for epoch in count():
-        yield from plan_epoch(
-            sizes,
+        drawn = repeated(repeats or [1.0] * len(sizes), config.seed, epoch)
+        plan = plan_epoch(
+            [sizes[index] for index in drawn],
             seed=config.seed,
             epoch=epoch,
             batch_size=config.schedule.batch_size,
             short_sides=config.data.short_sides or (config.model.resize.short_side,),
             flip=config.data.flip,
         )
+        for batch in plan:
+            yield [replace(draw, index=drawn[draw.index]) for draw in batch]
 
 
 def plan_epoch(
@@ -79,6 +93,8 @@ def plan_epoch(
         flip: draw mirror images, each with probability one half.
     """
     rng = np.random.default_rng((seed, epoch))
+    # of its own, so that what else is drawn stays the same whether images are augmented or not
+    more = np.random.default_rng((seed, epoch, 1))
     order = [int(index) for index in rng.permutation(len(sizes))]
     portrait = [index for index in order if sizes[index][0] > sizes[index][1]]
     landscape = [index for index in order if sizes[index][0] <= sizes[index][1]]
@@ -93,10 +109,32 @@ def plan_epoch(
     for batch in (batches[int(position)] for position in rng.permutation(len(batches))):
         short_side = short_sides[int(rng.integers(len(short_sides)))]
         flips = rng.random(len(batch)) < 0.5
+        seeds = more.integers(2**31, size=len(batch))
         plan.append(
-            [Draw(i, flip and bool(f), short_side) for i, f in zip(batch, flips, strict=True)]
+            [
+                Draw(index, flip and bool(mirrored), short_side, int(own))
+                for index, mirrored, own in zip(batch, flips, seeds, strict=True)
+            ]
         )
     return plan
+
+
+def repeated(repeats: Sequence[float], seed: int, epoch: int) -> list[int]:
+    """The indices of an epoch's images, each as often as it `repeats`; a fraction is the probability of once more."""
+    rng = np.random.default_rng((seed, epoch, 2))
+    times = np.floor(np.array(repeats) + rng.random(len(repeats))).astype(int)
+    return [index for index, often in enumerate(times) for _ in range(often)]
+
+
+def repeat_factors(labels: Sequence[Sequence[int]], threshold: float) -> list[float]:
+    """How often an epoch has each image, by its `labels`: repeat-factor sampling, at least once.
+
+    Source: Gupta et al. 2019 (LVIS), appendix B: a class that a share f of the images show repeats them max(1,
+    sqrt(t / f)) times, and an image is repeated for the rarest of its classes.
+    """
+    shown = Counter(label for each in labels for label in set(each))
+    often = {label: sqrt(threshold * len(labels) / count) for label, count in shown.items()}
+    return [max([1.0, *(often[label] for label in set(each))]) for each in labels]
 
 
 def _chunks(indices: Sequence[int], length: int) -> list[list[int]]:

@@ -41,10 +41,23 @@ class Processes:
         """The largest `value` of all processes."""
         if self.count == 1:
             return value
-        on_gpu = dist.get_backend() == "nccl"
-        told = torch.tensor([value], device=f"cuda:{self.local_rank}" if on_gpu else "cpu")
+        told = torch.tensor([value], device=self._told_on)
         dist.all_reduce(told, dist.ReduceOp.MAX)
         return int(told)
+
+    def gathered(self, mine: Sequence[bool], total: int) -> list[bool]:
+        """The results for all `total` things, of which each process has those for every `count`th from `rank` on."""
+        if self.count == 1:
+            return list(mine)
+        told = torch.zeros(total, dtype=torch.int64, device=self._told_on)
+        told[self.rank :: self.count] = torch.tensor(list(mine), dtype=torch.int64).to(told.device)
+        self.add_up([told])
+        return [bool(each) for each in told.tolist()]
+
+    @property
+    def _told_on(self) -> str:
+        """Where a tensor must be that is told to the others."""
+        return f"cuda:{self.local_rank}" if dist.get_backend() == "nccl" else "cpu"
 
     def wait(self) -> None:
         """Waits until all have come here."""

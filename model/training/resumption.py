@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from model.config.files import to_mapping
+from model.config.files import ConfigError, from_mapping, to_mapping
 from model.config.training import PrecisionName, TrainConfig
 from model.errors import Refused
 from model.network.checkpoint import TrainingState, load_training
@@ -64,7 +64,7 @@ def interrupted(
     if not last.exists():
         raise RunError(f"{last}: no checkpoint to resume from; start without --resume")
     state = load_training(last)
-    different = sorted(differences(state.config, to_mapping(config)))
+    different = sorted(differences(_spelled_out(state.config), to_mapping(config)))
     if different:
         raise RunError(
             f"{last}: begun with another configuration: {'; '.join(different)}."
@@ -78,6 +78,14 @@ def interrupted(
     if state.precision != precision.name:
         _go_on_in(last, state.precision, precision, config.precision)
     return state
+
+
+def _spelled_out(config: dict[str, Any]) -> dict[str, Any]:
+    """`config` with the defaults of the settings that there were not when it was written."""
+    try:
+        return to_mapping(from_mapping(TrainConfig, config, "the checkpoint"))
+    except ConfigError:  # settings that are no longer there; the comparison names them
+        return config
 
 
 def _go_on_in(last: Path, then: str, now: Precision, asked: PrecisionName) -> None:

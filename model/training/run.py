@@ -22,6 +22,7 @@ from model.evaluation.detection_metrics import format_table
 from model.evaluation.evaluation import evaluate
 from model.evaluation.feeding import Loading
 from model.evaluation.single_stage import stage_figures
+from model.importers.beginning import read_start
 from model.network.checkpoint import (
     TrainingState,
     restore_weights,
@@ -32,7 +33,7 @@ from model.network.detector import Detector
 from model.training.batches import Batch, TrainingSet, training_loader
 from model.training.best import best_of
 from model.training.datasets import read_datasets
-from model.training.epochs import Share, batches_of_epochs, divide
+from model.training.epochs import Share, batches_of_epochs, divide, repeat_factors
 from model.training.length import in_steps
 from model.training.precision import Precision
 from model.training.processes import ALONE, Processes
@@ -73,7 +74,7 @@ class Run:
         self.config, self.folder, self.processes = config, folder, processes
         self.precision = precision
         _require_equal_shares(config, processes)
-        self.datasets = read_datasets(config.data)
+        self.datasets = read_datasets(config.data, processes)
         images = len(self.datasets.training)
         self.config = config = replace(config, schedule=in_steps(config.schedule, images))
         validation = self.datasets.validation
@@ -85,7 +86,8 @@ class Run:
         network = without_download(config.model) if state else config.model
         detector = Detector(network, self.datasets.training.class_names).to(device)
         detector.category_ids = self.datasets.training.category_ids
-        begin_stage(detector, config, resumed=state is not None)
+        start = read_start(config.init) if config.init and state is None else None
+        begin_stage(detector, config, start)
         self.trainer = Trainer(detector, config, precision, processes)
         self.done = self.saved = 0
         if state:
@@ -202,6 +204,7 @@ class Run:
             config.model.resize,
             datasets.train_proposals,
             config.model.rpn.post_nms_train,
+            config.data.augment,
         )
         return iter(training_loader(training_set, self._shares(training_set), config.data.workers))
 
@@ -209,7 +212,10 @@ class Run:
         """This process's shares of each step's batch: every so many of those of all processes."""
         processes, schedule = self.processes.count, self.config.schedule
         sizes = [record.size for record in self.datasets.training.records]
-        batches = batches_of_epochs(sizes, self.config)
+        threshold = self.config.data.augment.repeat
+        labels = [record.labels.tolist() for record in self.datasets.training.records]
+        repeats = repeat_factors(labels, threshold) if threshold else ()
+        batches = batches_of_epochs(sizes, self.config, repeats)
         for batch in islice(batches, self.done, schedule.steps):
             shares = divide(batch, training_set.frame(batch), processes * schedule.accumulate)
             yield shares[self.processes.rank :: processes]

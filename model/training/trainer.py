@@ -20,6 +20,7 @@ from model.training.losses import TERMS
 from model.training.objective import Objective
 from model.training.precision import Precision
 from model.training.processes import ALONE, Processes
+from model.training.stages import ATTRIBUTES
 
 REMEDY = "Lower schedule.learning_rate, lengthen schedule.warmup_steps or set schedule.clip_norm."
 
@@ -63,7 +64,7 @@ class Trainer:
         self.device = detector.device
         self.processes = processes
         self.optimizer = torch.optim.SGD(
-            _decayed_and_not(detector, config.schedule.weight_decay),
+            _groups(detector, config.schedule),
             lr=config.schedule.scaled_learning_rate,
             momentum=config.schedule.momentum,
         )
@@ -94,7 +95,10 @@ class Trainer:
 
     def restore(self, state: TrainingState) -> None:
         """Go on from `state`; the detector's weights are restored by themselves."""
+        multiples = [group["multiple"] for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state.optimizer)
+        for group, multiple in zip(self.optimizer.param_groups, multiples, strict=True):
+            group["multiple"] = multiple  # which older checkpoints lack
         # Without loss scaling there is none.
         if state.scaler:
             self.scaler.load_state_dict(state.scaler)
@@ -111,7 +115,7 @@ class Trainer:
         """
         rate = learning_rate(step, self.config.schedule)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["multiple"]
         self.optimizer.zero_grad(set_to_none=True)
         names = TERMS[self.config.stage]
         sums = torch.zeros(len(names), device=self.device)
@@ -156,9 +160,20 @@ class Trainer:
             raise DivergedError(f"step {step + 1}: the gradient's norm is {norm.item()}. {REMEDY}")
 
 
-def _decayed_and_not(detector: Detector, decay: float) -> list[dict[str, object]]:
-    """Parameter groups: weights, which decay, and biases, which do not."""
-    trained = [(name, p) for name, p in detector.named_parameters() if p.requires_grad]
-    weights: list[Tensor] = [p for name, p in trained if not name.endswith("bias")]
-    biases: list[Tensor] = [p for name, p in trained if name.endswith("bias")]
-    return [{"params": weights, "weight_decay": decay}, {"params": biases, "weight_decay": 0.0}]
+def _groups(detector: Detector, schedule: ScheduleConfig) -> list[dict[str, object]]:
+    """Parameter groups: for each multiple of the learning rate weights, which decay, and biases, which do not."""
+    multiples = {attribute: getattr(schedule.rates, part) for part, attribute in ATTRIBUTES.items()}
+    trained: dict[float, tuple[list[Tensor], list[Tensor]]] = {}
+    for multiple in sorted(set(multiples.values())):
+        trained[multiple] = [], []
+    for name, parameter in detector.named_parameters():
+        if parameter.requires_grad:
+            weights, biases = trained[multiples[name.partition(".")[0]]]
+            (biases if name.endswith("bias") else weights).append(parameter)
+    groups: list[dict[str, object]] = []
+    for multiple, (weights, biases) in trained.items():
+        groups.append(
+            {"params": weights, "weight_decay": schedule.weight_decay, "multiple": multiple}
+        )
+        groups.append({"params": biases, "weight_decay": 0.0, "multiple": multiple})
+    return groups

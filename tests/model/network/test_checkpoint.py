@@ -15,7 +15,6 @@ from model.network.checkpoint import (
     load_detector,
     load_training,
     read_checkpoint,
-    read_parts,
     restore_weights,
     save_checkpoint,
 )
@@ -176,7 +175,7 @@ def test_a_run_that_averages_its_weights_is_the_averaged_detector(
     name = "roi.fc1.weight"
     expected = detector.state_dict()[name] + 1
     assert torch.equal(load_detector(tmp_path / "last.pt").state_dict()[name], expected)
-    assert torch.equal(read_parts(tmp_path / "last.pt")[0][name], expected)
+    assert torch.equal(read_checkpoint(tmp_path / "last.pt").weights[name], expected)
     raw = small_detector(seed=1)
     restore_weights(raw, tmp_path / "last.pt")  # to train on
     assert torch.equal(raw.state_dict()[name], detector.state_dict()[name])

@@ -53,7 +53,7 @@ def test_a_shipped_configuration_builds_and_takes_a_step(path: Path) -> None:
     config = load_config(path, (*size, *names))
     torch.manual_seed(0)
     detector = Detector(config.model, ("cat", "dog"))
-    begin_stage(detector, config, resumed=True)  # without what an earlier row hands over
+    begin_stage(detector, config, None)  # without what an earlier row hands over
     Trainer(detector, config, precision_for(config.precision, "cpu")).step(0, [batch_of_noise()])
     moved = {n.split(".")[0] for n, value in detector.named_parameters() if value.grad is not None}
     fixed = {*config.freeze, *UNREACHED[config.stage]}

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 
 from model.network.checkpoint import load_detector, read_checkpoint
 from model.train import main
+from tests.model.launching import LAUNCHER
 from tests.model.small import run_values
 from tests.places import ROOT
 
@@ -42,11 +42,8 @@ def train(config: str, out: Path, *options: str) -> int:
 
 def torchrun(config: str, out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """A run of two processes on this machine."""
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    launcher += ["--master-addr", "127.0.0.1", "--master-port", "0", "--rdzv-backend", "c10d"]
-    launcher += ["--rdzv-endpoint", "127.0.0.1:0", "-m", "model.train"]
     return subprocess.run(
-        [*launcher, config, "--out", str(out), "--device", "cpu", *options],
+        [*LAUNCHER, config, "--out", str(out), "--device", "cpu", *options],
         cwd=ROOT,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
