@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ class Share:
     def __init__(self, rank: int, others: dict[int, list[bool]]) -> None:
         self.count, self.rank, self.others = 3, rank, others
 
-    def gathered(self, mine: list[bool], total: int) -> list[bool]:
+    def gathered(self, mine: Sequence[bool], total: int) -> list[bool]:
         self.others[self.rank] = list(mine)
         everyone = [True] * total
         for rank, found in self.others.items():
