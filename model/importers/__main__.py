@@ -78,23 +78,26 @@ def _parser() -> argparse.ArgumentParser:
     for project in (detectron2, mmdetection):
         project.add_argument("weights", help="the file")
     for project in (torchvision, detectron2, mmdetection):
-        project.add_argument(
-            "out", type=output_file, help="the checkpoint, e.g. runs/coco/model.pt"
-        )
-        project.add_argument(
-            "--classes",
-            type=Path,
-            help="names, one a line, in label order and without the background; not needed for COCO's",
-        )
-        project.add_argument(
-            "--compare",
-            type=_photographs,
-            default=[],
-            metavar="FOLDER",
-            help="ask the project's own model, where it is installed, about a folder's photographs, too",
-        )
+        _add_output(project)
         _add_settings(project)
     return parser
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    """Adds what becomes of the weights, and what they are compared with."""
+    parser.add_argument("out", type=output_file, help="the checkpoint, e.g. runs/coco/model.pt")
+    parser.add_argument(
+        "--classes",
+        type=Path,
+        help="names, one a line, in label order and without the background; not needed for COCO's",
+    )
+    parser.add_argument(
+        "--compare",
+        type=_photographs,
+        default=[],
+        metavar="FOLDER",
+        help="ask the project's own model, where it is installed, about a folder's photographs, too",
+    )
 
 
 def _photographs(text: str) -> list[Path]:
