@@ -14,6 +14,7 @@ from starlette.middleware.cors import CORSMiddleware
 from service.detector import Detector
 from service.errors import ServiceError
 from service.http.access import AccessLog
+from service.http.deepstack import router as deepstack
 from service.http.doorway import Doorway
 from service.http.gate import Gate, openings_of
 from service.http.handlers import on_http_exception, on_service_error, on_validation_error
@@ -89,6 +90,8 @@ def _application(
     )
     app.include_router(router)
     app.include_router(pages)
+    if settings.deepstack:
+        app.include_router(deepstack)
     app.mount(FILES_PATH, FILES)
     app.include_router(page_router)
     return app

@@ -50,3 +50,7 @@ class OptionalSettings(BaseSettings):
         False,
         description="whether OpenTelemetry traces go to OTEL_EXPORTER_OTLP_ENDPOINT, 1 or 0 (needs the extra otel)",
     )
+    deepstack: bool = Field(
+        False,
+        description="whether POST /v1/vision/detection answers as DeepStack and CodeProject.AI do, 1 or 0",
+    )

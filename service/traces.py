@@ -8,10 +8,10 @@ Where they go is said by OpenTelemetry's own variables (OTEL_EXPORTER_OTLP_ENDPO
 library reads.
 """
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from time import perf_counter
 
 from service.errors import InvalidSettings
 
@@ -80,6 +80,9 @@ class RequestSpan:
         self._tracer = tracer
         self._span = span
         self._method = method
+        # One moment by two clocks: the time of day, and the one that stages are measured with.
+        self._began = perf_counter()
+        self._began_ns: int = getattr(span, "start_time", 0)
 
     @property
     def trace_id(self) -> str:
@@ -89,10 +92,8 @@ class RequestSpan:
     def stages(self, stages: Iterable[Stage]) -> None:
         """Adds what was done for the request."""
         context = set_span_in_context(self._span)
-        # Of two clocks; the difference stays as it is for the time of a request.
-        offset_ns = time.time_ns() - time.perf_counter_ns()
         for stage in stages:
-            ended_ns = offset_ns + round(stage.ended * NS_PER_S)
+            ended_ns = self._began_ns + round((stage.ended - self._began) * NS_PER_S)
             span = self._tracer.start_span(
                 stage.name,
                 context=context,

@@ -91,6 +91,8 @@ def openings_of(settings: OptionalSettings) -> dict[str, Opening]:
         **dict.fromkeys(PAGE, settings.page),
         **dict.fromkeys(DOCS, settings.docs),
         "/metrics": settings.metrics,
+        # It looks for a key in the body, too, where the header has none.
+        **({"/v1": "open"} if settings.deepstack else {}),
     }
 
 

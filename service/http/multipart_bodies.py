@@ -43,11 +43,11 @@ def images_of_multipart(content_type: str, body: bytes, limits: BodyLimits) -> l
         InvalidRequest, InvalidRegions: it has no image, or other regions than images.
         TooLarge: more images, or parts, than the limits.
     """
-    boundary = _boundary(content_type)
+    boundary = boundary_of(content_type)
     images: list[bytes | InvalidImage] = []
     regions: bytes | None = None
     others: list[str] = []
-    for segment, content in _parts(boundary, body):
+    for segment, content in parts_of(boundary, body):
         if segment.name == PART:
             images.append(_as_sent(segment, content))
         elif segment.name == REGIONS and regions is None:
@@ -66,7 +66,8 @@ def images_of_multipart(content_type: str, body: bytes, limits: BodyLimits) -> l
     return _beside(images, regions, limits)
 
 
-def _boundary(content_type: str) -> bytes:
+def boundary_of(content_type: str) -> bytes:
+    """The boundary that a header names. Raises InvalidBody when it names none."""
     named = ""
     # What reads parameters has no limit of its own.
     if len(content_type) <= MOST_PART_HEADER_BYTES:
@@ -80,7 +81,7 @@ def _boundary(content_type: str) -> bytes:
     return named.encode("latin-1", "replace")
 
 
-def _parts(boundary: bytes, body: bytes) -> Iterator[Part]:
+def parts_of(boundary: bytes, body: bytes) -> Iterator[Part]:
     """The parts as they come, so that a body of very many is left early. Raises InvalidBody, also at the end."""
     shown = boundary.decode("latin-1")
     if b"--" + boundary not in body:

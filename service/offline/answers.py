@@ -5,7 +5,7 @@ A refusal is the very error that the server had (service/errors.py), found by it
 
 import json
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
@@ -84,7 +84,7 @@ def detected_of(entry: dict[str, Any]) -> Detected:
 def error_of(status: int, headers: dict[str, str], body: bytes) -> ServiceError:
     """The error that an answer stands for. `headers` have names in small letters."""
     problem = _problem(body)
-    wait_s = _retry_after_s(headers.get("retry-after"))
+    wait_s = _retry_after_s(headers.get("retry-after"), headers.get("date"))
     kind = BY_TYPE.get(problem.get("type", ""), GATEWAYS.get(status))
     said = problem.get("detail") or problem.get("title") or f"the answer had status {status}"
     if kind is None:
@@ -100,14 +100,17 @@ def _problem(body: bytes) -> dict[str, Any]:
     return problem if isinstance(problem, dict) else {}
 
 
-def _retry_after_s(said: str | None) -> float | None:
-    """Seconds; the header may have a date, too."""
+def _retry_after_s(said: str | None, now: str | None) -> float | None:
+    """Seconds; the header may have a moment, too, by the clock that `now` is from."""
     if said is None:
         return None
     if said.isdecimal():
         return float(said)
     try:
-        moment = parsedate_to_datetime(said)
+        return max(0.0, (_moment(said) - _moment(now or said)).total_seconds())
     except ValueError:
         return None
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _moment(text: str) -> datetime:
+    return parsedate_to_datetime(text)
