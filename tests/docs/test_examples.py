@@ -1,4 +1,7 @@
-"""The examples of the pages: every fenced block of sh, python or javascript succeeds, against a real server."""
+"""The examples of the pages: every fenced block of sh, python or javascript succeeds, against a real server.
+
+What is indented instead stands for a reader's own machine: other models, containers, signals.
+"""
 
 import os
 import re
@@ -58,6 +61,10 @@ def folder(tmp_path: Path) -> Path:
     shutil.copy(PHOTOS / "rocket.jpg", tmp_path / "photo.jpg")
     shutil.copy(PHOTOS / "rocket.jpg", tmp_path / "more" / "rocket.jpg")
     shutil.copy(ROOT / "docs" / "cat.png", tmp_path / "photos" / "cat.png")
+    shutil.copy(PHOTOS / "rocket.jpg", tmp_path / "a.jpg")
+    for name in ("b.png", "docs/cat.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "docs" / "cat.png", tmp_path / name)
     (tmp_path / "model.onnx").symlink_to(MODEL)
     commands = tmp_path / "commands"
     commands.mkdir()
@@ -100,4 +107,5 @@ def test_an_example_runs(example: Example, address: str, folder: Path) -> None:
 
 
 def test_there_are_examples() -> None:
-    assert len(examples()) >= 5
+    assert len(examples()) >= 15
+    assert {example.language for example in examples()} == {"sh", "python", "javascript"}
