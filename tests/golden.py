@@ -36,7 +36,7 @@ def state_dict(case: Path) -> dict[str, Tensor]:
     fitted = dict(np.load(case / "predictors.npz"))
     return {
         name: torch.from_numpy(
-            fitted[name].astype(np.float32) if name in fitted else _made(name, tuple(shape))
+            fitted[name].astype(np.float32) if name in fitted else made(name, tuple(shape))
         )
         for name, shape in shapes.items()
     }
@@ -55,7 +55,8 @@ def frame(number: int) -> Tensor:
     return photograph(*FRAMES[number])
 
 
-def _made(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+def made(name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The tensor that the rule makes of a name."""
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
     random = np.random.RandomState(

@@ -91,8 +91,8 @@ def detectron2_peer(detector: Detector, state: Mapping[str, object], told: bool 
         ImportRefused: it is not installed, has no such model, or the model does not take them.
     """
     config = detector.config
-    zoo = _module("detectron2.model_zoo", "Detectron2")
     name = _spelled(_DETECTRON2, config.backbone.name, "Detectron2")
+    zoo = _module("detectron2.model_zoo", "Detectron2")
     settings = zoo.get_config(
         f"COCO-Detection/faster_rcnn_{name}_{_KINDS[config.pyramid.kind]}_3x.yaml"
     )
@@ -140,10 +140,11 @@ def mmdetection_peer(
     Raises:
         ImportRefused: it is not installed, has no such model, or the model does not take them.
     """
-    package = _module("mmdet", "MMDetection")
-    _module("mmdet.utils", "MMDetection").register_all_modules()
     config = detector.config
     name = _spelled(_MMDETECTION, config.backbone.name, "MMDetection")
+    package = _module("mmdet", "MMDetection")
+    _module("mmdet.models", "MMDetection")  # which registers them
+    _module("mmengine.registry", "MMDetection").init_default_scope("mmdet")
     caffe = "-caffe" if config.backbone.stride_in == "1x1" else ""
     own = Path(package.__file__).parent / ".mim" / "configs" / "faster_rcnn"
     file = file or own / f"faster-rcnn_{name}{caffe}_fpn_1x_coco.py"
@@ -164,7 +165,8 @@ def mmdetection_peer(
         size = tuple(content.shape[1:])
         about = {"img_shape": size, "ori_shape": size, "scale_factor": (1.0, 1.0)}
         asked = {"inputs": [content.flip(0)], "data_samples": [sample(metainfo=about)]}
-        [answer] = theirs.predict(**theirs.data_preprocessor(asked, False), rescale=False)
+        ready = theirs.data_preprocessor(asked, False)
+        [answer] = theirs.predict(ready["inputs"], ready["data_samples"], rescale=False)
         boxes = answer.pred_instances
         return Found(boxes.bboxes, boxes.scores, boxes.labels)
 

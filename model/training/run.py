@@ -40,7 +40,7 @@ from model.training.processes import ALONE, Processes
 from model.training.recorder import Recorder
 from model.training.resumption import interrupted, require_no_run
 from model.training.showing import BATCHES, FOLDER, save_batch, save_run_report
-from model.training.stages import begin_stage
+from model.training.stages import begin_stage, brings_backbone
 from model.training.stopping import Stopping
 from model.training.trainer import Trainer
 
@@ -83,16 +83,17 @@ class Run:
         if state is None:
             require_no_run(self.last)
         torch.manual_seed(config.seed)
-        network = without_download(config.model) if state else config.model
+        start = read_start(config.init) if config.init and state is None else None
+        given = state is not None or (start is not None and brings_backbone(start, config.model))
+        network = without_download(config.model) if given else config.model
         detector = Detector(network, self.datasets.training.class_names).to(device)
         detector.category_ids = self.datasets.training.category_ids
-        start = read_start(config.init) if config.init and state is None else None
         begin_stage(detector, config, start)
         self.trainer = Trainer(detector, config, precision, processes)
         self.done = self.saved = 0
         if state:
             self._resume(state)
-        elif config.model.backbone.weights == "none":
+        elif network.backbone.weights == "none" and not given:
             logger.warning("the backbone starts at random, and its frozen norms normalise nothing")
 
     @property

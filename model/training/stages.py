@@ -15,6 +15,7 @@ import logging
 
 from torch import Tensor, nn
 
+from model.config.detector import DetectorConfig
 from model.config.files import to_mapping
 from model.config.training import PartName, StageName, TrainConfig
 from model.data.faults import some
@@ -107,6 +108,11 @@ def inherit(detector: Detector, start: Checkpoint) -> set[PartName]:
     left = [part for part in ATTRIBUTES if not any(each.startswith(part) for each in said)]
     logger.info("from %s: %s%s", start.path, ", ".join(said), f"; not {left}" if left else "")
     return whole
+
+
+def brings_backbone(start: Checkpoint, config: DetectorConfig) -> bool:
+    """Whether a network of `config` takes its backbone from `start`, and needs no other weights."""
+    return start.config.backbone.name == config.backbone.name and "backbone" not in start.untrained
 
 
 def _by_class(
