@@ -29,7 +29,7 @@ DEV := .venv-dev
 SERVE_READY := $(SERVE)/.installed-$(EXTRA)
 DEV_READY := $(DEV)/.installed
 
-.PHONY: load mutants help install serve test check fuzz fmt train ablation export export-int8 card ship gpu-check lock image compose-test clean
+.PHONY: load mutants help install serve test check fuzz fmt train ablation export export-int8 card ship gpu-check ray-test lock image compose-test clean
 .DEFAULT_GOAL := help
 
 help:
@@ -48,6 +48,7 @@ help:
 	@echo 'make load          the server at four times its capacity, with damage and hang-ups, and what it kept of its promises'
 	@echo 'make mutants       change the batcher and admission line by line, and say which changes no test sees'
 	@echo 'make gpu-check     whether the GPU of this host is used, rightly, and how fast; a page and a JSON in runs/gpu-check'
+	@echo 'make ray-test      Ray on two nodes of this machine: a replica and nodes end under load, and nothing is lost'
 	@echo 'make lock          the packages of the images anew, with their hashes, from pyproject.toml'
 	@echo 'make image         build the image fpn-serve:$(EXTRA), and say its size and its packages'
 	@echo 'make compose-test  build the containers, bring them up, post photographs, end one of two replicas'
@@ -142,6 +143,14 @@ gpu-check: $(CHECK)/.installed
 	.venv-gpu/bin/pip install --quiet --editable '.[gpu,export]' 'scikit-image>=0.25'
 	@touch $@
 
+ray-test: .venv-ray/.installed
+	RAY_USAGE_STATS_ENABLED=0 .venv-ray/bin/python -m deploy.ray.cluster_test
+
+.venv-ray/.installed: pyproject.toml
+	$(call new_venv,.venv-ray)
+	.venv-ray/bin/pip install --quiet --editable '.[cpu,ray]'
+	@touch $@
+
 lock: $(DEV_READY)
 	$(DEV)/bin/python deploy/lock.py
 
@@ -158,4 +167,4 @@ compose-test:
 	$(PYTHON) -m deploy.compose_test
 
 clean:
-	rm -rf $(SERVE) $(DEV) .venv-gpu .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(SERVE) $(DEV) .venv-gpu .venv-ray .mypy_cache .ruff_cache .pytest_cache .hypothesis
