@@ -95,8 +95,9 @@ def none_left(proxy: str) -> str:
     for each in containers("detector"):
         output(["docker", "stop", each])
     status = request(f"{proxy}/detect", png(*SIZE), "image/png").status
-    if status not in (502, 503):
-        raise Failed(f"expected 502 or 503, got {status}")
+    # 504 in the first second, in which the proxy still has the last one's address.
+    if status not in (502, 504):
+        raise Failed(f"expected 502 or 504, got {status}")
     return str(status)
 
 

@@ -162,3 +162,24 @@ def test_compose_s_schema_allows_the_file(path: str, tmp_path: Path) -> None:
     command = [checker, "--builtin-schema", "vendor.compose-spec", str(tmp_path / "file.yml")]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("override", ["", "deploy/compose.cpu.yml", "deploy/compose.gpus.yml"])
+def test_compose_itself_takes_every_variant(override: str) -> None:
+    docker = tool("docker")
+    if subprocess.run([docker, "compose", "version"], capture_output=True).returncode != 0:
+        pytest.skip("docker compose is not installed")
+    files = [word for path in ("docker-compose.yml", override) if path for word in ("-f", path)]
+    command = [
+        docker,
+        "compose",
+        "--env-file",
+        "/dev/null",
+        *files,
+        "--profile",
+        "*",
+        "config",
+        "-q",
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
