@@ -26,6 +26,7 @@ from model.importers.coco import imported_of_coco
 from model.importers.detectron2 import ABOVE_ZERO
 from model.importers.families import require_family
 from model.importers.layout import UNNAMED, ImportRefused, Layout, weights_of
+from model.importers.resnets import NETWORKS
 from model.network.detector import Detector
 
 MMDETECTION = Layout(
@@ -92,7 +93,9 @@ def import_mmdetection(
     """
     require_family(content, "mmdetection")
     state = weights_of(content, MMDETECTION)
-    config = mmdetection_config(MMDETECTION.network(state), _said(content, said))
+    network = MMDETECTION.network(state)
+    _require_agreement(_configuration(content, said), network, MMDETECTION.num_classes(state))
+    config = mmdetection_config(network, _said(content, said))
     config = changed(config, settings, "mmdetection")
     return imported_of_coco(MMDETECTION, state, config, _named(class_names, content))
 
@@ -121,7 +124,7 @@ def _said(content: object, given: str) -> _Said:
     """
     if given in STYLES:
         return STYLES[given]
-    text = given or str(_meta(content).get("cfg") or _meta(content).get("config") or "")
+    text = _configuration(content, given)
     found = list(_tables(text)) if text else []
     mean, std, turned = (_first(found, key) for key in ("mean", "std", ("bgr_to_rgb", "to_rgb")))
     if mean is None or std is None:
@@ -135,6 +138,36 @@ def _said(content: object, given: str) -> _Said:
     style: Style = "caffe" if _first(found, "style") == "caffe" else "pytorch"
     pixels = {"order": "rgb" if turned else "bgr", "scale": 1.0, "mean": mean, "std": std}
     return _Said(from_mapping(PixelConfig, pixels, "the configuration's pixels"), style)
+
+
+def _configuration(content: object, given: str) -> str:
+    """The text of the configuration that is `given`, or that the checkpoint holds; empty where a style is given."""
+    if given in STYLES:
+        return ""
+    return given or str(_meta(content).get("cfg") or _meta(content).get("config") or "")
+
+
+def _require_agreement(text: str, network: BackboneName, classes: int) -> None:
+    """Refuses a configuration `text` of another backbone than the weights' `network`, or of other `classes`.
+
+    Raises:
+        ImportRefused: it says which.
+    """
+    tables = list(_tables(text)) if text else []
+    shape, depth = NETWORKS[network], int("".join(filter(str.isdigit, network.partition("_")[0])))
+    for key, ours in (
+        ("depth", depth),
+        ("groups", shape.groups),
+        ("base_width", shape.width),
+        ("num_classes", classes),
+    ):
+        # of the backbone alone: other parts have groups, too
+        said = [t[key] for t in tables if key == "num_classes" or "depth" in t if key in t]
+        if said and isinstance(said[0], int) and ours not in said:
+            raise ImportRefused(
+                f"the configuration says {key} {said[0]}, the weights are of {ours} ({network}, {classes} classes):"
+                " give the configuration that they were trained with"
+            )
 
 
 def _classes(content: object) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from export.artifact import finish_artifact
@@ -19,6 +20,7 @@ from model.config.files import from_mapping
 from model.network.detector import Detector
 from tests.detectors import CLASS_NAMES, FRAMES, noise, spread
 from tests.quiet_openvino import openvino
+from tests.references import Found, matched
 
 SMALL: dict[str, Any] = {
     "resize": {"short_side": 64, "max_side": 96, "buckets": FRAMES},
@@ -42,6 +44,44 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
             "roi": {"conv_channels": [8, 8], "norm": "group", "fc_layers": 1},
         },
         ["P3", "P4", "P5", "P6", "P7"],
+    ),
+    "C4, whose second stage is the backbone's last": (
+        {
+            "pyramid": {"kind": "c4", "channels": 16},
+            "anchors": {"sizes": [8, 16, 32, 64]},
+            "rpn": {"pre_nms_test": 200, "post_nms_test": 60},
+            "roi": {"head": "conv5", "resolution": 14, "sampling_ratio": 0},
+        },
+        ["P4"],
+    ),
+    "DC5, dilated": (
+        {
+            "backbone": {"name": "resnet50", "weights": "none", "dilated": True},
+            "pyramid": {"kind": "c5", "channels": 16},
+            "anchors": {"sizes": [8, 16, 32, 64]},
+            "rpn": {"pre_nms_test": 200, "post_nms_test": 60},
+            "roi": {"sampling_ratio": 0},
+        },
+        ["P4"],
+    ),
+    "MobileNetV3, two maps of one stride, all anchors on each": (
+        {
+            "backbone": {
+                "name": "torchvision:mobilenet_v3_large",
+                "weights": "none",
+                "taps": ["features.13", "features.16"],
+            },
+            "pyramid": {"strides": [32, 32]},
+            "anchors": {
+                "sizes": [8, 16, 32, 64],
+                "shared": True,
+                "rounded": True,
+                "stride": "frame",
+            },
+            "rpn": {"score_threshold": 0.05},
+            "roi": {"aligned": False},
+        },
+        ["P5", "P5b", "P6"],
     ),
 }
 
@@ -92,5 +132,14 @@ def test_openvino_answers_alike_and_no_constant_needs_64_bits(case: str, tmp_pat
     got = model.create_infer_request().infer(fed)
     expected = quiet_session(graph).run(OUTPUTS, fed)
     assert expected[OUTPUTS.index("counts")].sum() > 0
-    for place, name in enumerate(OUTPUTS):
-        np.testing.assert_allclose(got[place], expected[place], atol=2e-3, err_msg=name)
+    # as sets: nearly equal scores may change places
+    for one, other in zip(found(list(got.values())), found(expected), strict=True):
+        assert len(other.boxes) > 5
+        assert matched(one, other, 2e-3) >= 0.95
+
+
+def found(outputs: list[NDArray[Any]]) -> list[Found]:
+    """The detections of each image."""
+    boxes, scores, labels, _, counts, *_ = (torch.from_numpy(np.array(each)) for each in outputs)
+    reals = [slice(int(count)) for count in counts]
+    return [Found(boxes[n, r], scores[n, r], labels[n, r]) for n, r in enumerate(reals)]
