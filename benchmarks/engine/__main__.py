@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from torchvision.models.detection import FasterRCNN
 
 from benchmarks.engine.artifacts import Artifacts
 from benchmarks.engine.contender import MAKERS, Photographs
@@ -23,6 +24,7 @@ from benchmarks.engine.networks import (
     RESNET50_FRAME,
     default_detector,
     seeded_resnet50,
+    torchvision_mobilenet,
 )
 from benchmarks.engine.photographs import MOST, photographs
 from benchmarks.engine.processes import Child, ContenderFailed
@@ -40,16 +42,23 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     frame = RESNET50_FRAME if options.model == "resnet50" else DEFAULT_FRAME
     images = photographs(frame)
-    detector = seeded_resnet50(images[0]) if options.model == "resnet50" else default_detector()
+    detector, theirs = _network(options.model, images)
     given = {k: v for k in ("float32", "int8") if (v := vars(options)[k]) is not None}
     with TemporaryDirectory() as folder:
-        artifacts = Artifacts(detector, images, Path(folder), given)
+        artifacts = Artifacts(detector, images, Path(folder), given, theirs)
         results = _measured(options, artifacts, images)
     text = f"{_conditions(options, detector, frame)}\n\n{speed_table(results)}"
     print(text)
     if options.markdown:
         options.markdown.write_text(text + "\n", encoding="utf-8")
     return 0
+
+
+def _network(name: str, images: Photographs) -> tuple[Detector, FasterRCNN | None]:
+    """Ours, and torchvision's where that came first."""
+    if name == "mobilenetv3":
+        return torchvision_mobilenet(images)
+    return (seeded_resnet50(images[0]) if name == "resnet50" else default_detector()), None
 
 
 def _measured(
@@ -122,7 +131,9 @@ def _parser() -> argparse.ArgumentParser:
         "python -m benchmarks.engine",
         description="The detector against torchvision's, in one run: time, memory, detections.",
     )
-    parser.add_argument("--model", choices=["resnet50", "default"], default="default")
+    parser.add_argument(
+        "--model", choices=["resnet50", "default", "mobilenetv3"], default="default"
+    )
     parser.add_argument(
         "--batches", type=int, nargs="+", choices=range(1, MOST + 1), default=[1, 4, 8], metavar="N"
     )

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from torchvision.models.detection import FasterRCNN
 
 from benchmarks.twin import torchvision_twin
 from export.graph import trace
@@ -31,6 +32,7 @@ class Artifacts:
         photographs: uint8 [n, 3, H, W], of the frame that torchvision's file is pinned to; int8 is calibrated on them.
         folder: an empty one.
         given: our files by precision, taken as they are.
+        theirs: torchvision's detector of the same weights; made of ours without one.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Artifacts:
         photographs: NDArray[np.uint8],
         folder: Path,
         given: dict[str, Path],
+        theirs: FasterRCNN | None = None,
     ) -> None:
+        self._theirs = theirs
         self._detector, self._photographs = detector, photographs
         self._folder, self._given = folder, given
 
@@ -57,10 +61,14 @@ class Artifacts:
             case _:
                 return self._torchvision_onnx
 
+    @property
+    def _twin(self) -> FasterRCNN:
+        return self._theirs or torchvision_twin(self._detector)
+
     @cached_property
     def _torchvision(self) -> Path:
         path = self._folder / "torchvision.pt"
-        torch.save(torchvision_twin(self._detector), path)
+        torch.save(self._twin, path)
         return path
 
     @cached_property
@@ -70,7 +78,7 @@ class Artifacts:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own
             torch.onnx.export(
-                torchvision_twin(self._detector),
+                self._twin,
                 ([image],),
                 str(path),
                 dynamo=False,

@@ -1,4 +1,4 @@
-"""The two detectors that are measured: the one that ships, and a ResNet-50 of seeded weights.
+"""The detectors that are measured: the one that ships, a ResNet-50 of seeded weights, torchvision's MobileNetV3.
 
 Seeded weights answer like trained ones in what costs time: every norm is calibrated on images, and the predictors are
 spread so that proposals and detections are as many as their limits.
@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torchvision.models.detection import FasterRCNN
 
+from benchmarks.spread import spread_detector
 from export.made_pictures import made_batch
 from model.config.detector import DetectorConfig
 from model.config.files import from_mapping
+from model.importers.torchvision import import_torchvision
 from model.network.checkpoint import load_detector
 from model.network.detector import Detector
 from model.network.fpn import FeaturePyramid
@@ -24,7 +27,8 @@ from model.network.roi import RoiHead
 # torchvision's fasterrcnn_resnet50_fpn: 90 foreground classes, at the frame that the published figures use.
 RESNET50_FRAME = (800, 1088)
 RESNET50_CLASSES = 90
-DEFAULT_FRAME = (320, 448)  # of a 4:3 photograph
+DEFAULT_FRAME = (320, 448)  # of a 4:3 photograph; of MOBILENET, too
+MOBILENET = "fasterrcnn_mobilenet_v3_large_320_fpn"
 DEFAULT_CHECKPOINT = Path(__file__).parents[2] / "deploy/models/default/checkpoint.pt"
 
 # Of the predictors' outputs over the images: proposals and classes spread as trained ones do.
@@ -37,6 +41,12 @@ LEAST_VARIANCE = 1e-2
 def default_detector() -> Detector:
     """The served default model."""
     return load_detector(DEFAULT_CHECKPOINT)
+
+
+def torchvision_mobilenet(photographs: NDArray[np.uint8]) -> tuple[Detector, FasterRCNN]:
+    """Torchvision's smallest detector with weights fitted on `photographs` [n, 3, H, W], and ours of these weights."""
+    theirs = spread_detector(MOBILENET, [torch.from_numpy(each) for each in photographs])
+    return import_torchvision(theirs.state_dict(), model=MOBILENET), theirs
 
 
 def seeded_resnet50(photograph: NDArray[np.uint8]) -> Detector:

@@ -160,8 +160,8 @@ class Layout:
         if missing or surplus or wrong:
             raise ImportRefused(
                 f"expected {self.model} on {detector.config.backbone.name}: {len(missing)} tensors missing"
-                f" {missing[:2]}, {len(surplus)} surplus {surplus[:2]}, {len(wrong)} of another shape {wrong[:2]}; give the settings that it was built with"
-                " (--set KEY=VALUE)"
+                f" {missing[:2]}, {len(surplus)} surplus {surplus[:2]}, {len(wrong)} of another shape {wrong[:2]};"
+                " give the settings that it was built with (--set KEY=VALUE)"
             )
         return {key: state[key] for key in expected}  # type: ignore[misc]
 
