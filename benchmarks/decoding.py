@@ -85,7 +85,7 @@ class Processes:
         """The frame of the image in `data`."""
         process = await self._free.get()
         try:
-            return await process.frame(data)
+            return (await process.shots(data, "off"))[0].frame
         finally:
             self._free.put_nowait(process)
 

@@ -60,7 +60,8 @@ class Detection:
     Attributes:
         category_id: that the data set has for the class.
         level: that its features were pooled from.
-        proposal: that became it.
+        proposal: that became it; of a tile's detection among that tile's own.
+        tile: which has found it; None for the whole photograph.
     """
 
     label: str
@@ -69,6 +70,7 @@ class Detection:
     box: Box
     level: str
     proposal: ProposalPlace
+    tile: int | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Proposal:
 class Detected:
     """What was found in one image, best first. Its size is that of the upright image.
 
-    `regions` are the caller's, in their order; None where there were none.
+    `regions` are the caller's, in their order; None where there were none. `tiles` is how many were looked at, too.
     """
 
     width: int
@@ -103,6 +105,7 @@ class Detected:
     detections: list[Detection]
     proposals: dict[str, list[Proposal]]
     regions: list[Region] | None = None
+    tiles: int | None = None
 
 
 def detected(

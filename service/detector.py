@@ -18,18 +18,19 @@ from time import perf_counter
 from service.admission import Admission, AdmissionLimits, Permit, Rates
 from service.artifact.tensors import Outputs
 from service.batcher import Answer
-from service.detections import Detected, Wanted, detected
+from service.detections import Detected, Wanted
 from service.engine.layouts import Layout
-from service.errors import InvalidImage, ServiceError
+from service.errors import InvalidImage, ServiceError, TooLarge
 from service.golden import Verdict, refuse_wrong, verdicts
 from service.inference import Framed, Inference, Model
+from service.merging import detected_in
 from service.metrics import Metrics
 from service.pace import Pace
 from service.pictures.drawer import Drawer, DrawingLimits
 from service.pictures.drawing import Mark, PictureType
 from service.pictures.framing import Frame, Framing, Size
-from service.pictures.header import header
 from service.pictures.pool import DecodingLimits, DecodingPool
+from service.pictures.tiling import Shot, Tiles, costs_of
 from service.regions import NO_REGIONS, Regions, in_frame
 from service.settings import Settings
 from service.waiting import Lane
@@ -71,11 +72,13 @@ class Work:
         wanted: of what is found.
         deadline: in the event loop's time.
         lane: whether others have the right of way.
+        tiles: whether parts of a large image are looked at, too.
     """
 
     wanted: Wanted
     deadline: float
     lane: Lane = "interactive"
+    tiles: Tiles = "off"
 
 
 class Detector:
@@ -176,7 +179,7 @@ class Detector:
         Raises:
             Overloaded: the images do not fit, or would be late.
         """
-        costs = [self._cost(image) for image in images]
+        costs = [cost for image in images for cost in self._costs(image, work.tiles)]
         with self.admission.admit(costs, self._left_s(work.deadline), work.lane) as permit:
             # A group: if one fails unexpectedly, none goes on without its permit.
             async with asyncio.TaskGroup() as group:
@@ -212,17 +215,19 @@ class Detector:
         return found
 
     async def _find(self, image: SentImage, work: Work, permit: Permit) -> Found:
-        frame, decode_s = await self._decoded(image, work.deadline, permit)
-        framed = Framed(frame, in_frame(image.regions, frame))
-        answer = await self.inference.outputs(framed, work.deadline, work.lane)
-        inferred = perf_counter()
+        shots, decode_s = await self._decoded(image, work, permit)
+        frame = shots[0].frame
+        regions = in_frame(image.regions, frame)
+        answers = await self._inferred(shots, regions, work)
+        inferred, answer = perf_counter(), answers[0]
+        outputs = [(shot, each.result) for shot, each in zip(shots, answers, strict=True)]
         self._observe_stages(decode_s, answer)
         self.metrics.observe_outputs(answer.result, frame.original, self.manifest)
         return Found(
-            detected=detected(answer.result, frame, self.manifest, work.wanted, len(image.regions)),
+            detected=detected_in(outputs, self.manifest, work.wanted, len(image.regions)),
             decode_s=decode_s,
-            queue_s=answer.queue_s,
-            inference_s=answer.run_s,
+            queue_s=max(each.queue_s for each in answers),
+            inference_s=max(each.run_s for each in answers),
             inferred=inferred,
             batch_number=answer.batch_number,
             batch_size=answer.batch_size,
@@ -230,28 +235,48 @@ class Detector:
             layout=answer.layout,
         )
 
+    async def _inferred(
+        self, shots: Sequence[Shot], regions: Regions, work: Work
+    ) -> list[Answer[Outputs]]:
+        """The outputs of each frame; they share batches with those of others. If one fails, none goes on."""
+        framed = [Framed(each.frame, NO_REGIONS if each.window else regions) for each in shots]
+        running = [
+            asyncio.ensure_future(self.inference.outputs(each, work.deadline, work.lane))
+            for each in framed
+        ]
+        try:
+            return await asyncio.gather(*running)
+        finally:
+            for each in running:
+                each.cancel()
+
     async def _decoded(
-        self, image: SentImage, deadline: float, permit: Permit
-    ) -> tuple[Frame, float]:
-        """The frame of `image`, and the seconds that it took."""
+        self, image: SentImage, work: Work, permit: Permit
+    ) -> tuple[list[Shot], float]:
+        """The frames of `image`, the whole first, and the seconds that they took."""
         if isinstance(image.content, InvalidImage):
             raise image.content
-        began, cost, inside = perf_counter(), self._cost(image), self.admission.cost
+        began, (cost, *_), inside = perf_counter(), self._costs(image), self.admission.cost
         try:
-            frame = await self._decoding.frame(image.content, deadline)
+            shots = await self._decoding.shots(image.content, work.deadline, work.tiles)
         finally:
             permit.decoded(cost)
         decode_s = perf_counter() - began
         # It waited for what was inside before it: all of that has been decoded in the time.
         self._decoding_pace.note(None, decode_s, max(1, inside))
-        return frame, decode_s
+        return shots, decode_s
 
-    def _cost(self, image: SentImage) -> int:
-        """Of decoding, in the units of `header`; 0 for what is refused before anything is decoded."""
-        said = None if isinstance(image.content, InvalidImage) else header(image.content)
-        if said is None or said.width * said.height > self._settings.max_pixels:
-            return 0
-        return said.cost
+    def _costs(self, image: SentImage, tiles: Tiles = "off") -> list[int]:
+        """Of decoding, for each place that an image takes; 0 for what is refused before anything is decoded."""
+        if isinstance(image.content, InvalidImage):
+            return [0]
+        costs = costs_of(image.content, self._settings.max_pixels, self.manifest.resize, tiles)
+        if len(costs) > self._settings.queue_images:
+            raise TooLarge(
+                f"tiles: the image takes {len(costs)} places, and there are {self._settings.queue_images}",
+                reason="images",
+            )
+        return costs
 
     def _rates(self) -> Rates:
         return Rates(self._decoding_pace.mean_item_s, self.inference.image_s)

@@ -117,7 +117,7 @@ async def _detected(request: Request, query: DetectQuery, detector: Detector) ->
     with detector.admission.receive() as receipt:
         images = await read_images(request, limits, deadline, receipt)
         check_shape(shape, len(images))
-        work = Work(wanted, deadline, query.priority)
+        work = Work(wanted, deadline, query.priority, query.tiles)
         with spending(request, images):
             answering = _answer(request, detector, images, work, shape)
             return await unless_disconnected(request.receive, answering)

@@ -13,6 +13,7 @@ from service.engine.tuning import Timing
 from service.errors import InvalidRequest, ServiceError
 from service.http.formats import Format
 from service.http.problems import ProblemDetails, problem_from
+from service.pictures.tiling import MOST, Tiles
 from service.waiting import Lane
 
 
@@ -24,6 +25,13 @@ def _number_or_best(value: object) -> object:
     except ValueError:
         pass
     raise ValueError("expected a number from 0 to 1, or best")
+
+
+def _tiles(value: object) -> object:
+    """`value`, if it says how an image is cut."""
+    if value in ("off", "auto") or str(value) in map(str, range(2, MOST + 1)):
+        return value
+    raise ValueError(f"expected off, auto or a number from 2 to {MOST}")
 
 
 Threshold = Annotated[float, Field(ge=0, le=1)] | Literal["best"]
@@ -48,6 +56,10 @@ class DetectQuery(BaseModel):
     format: Format = Field(
         "json",
         description="json, or of the detections alone: coco results, a yolo text, labelstudio predictions",
+    )
+    tiles: Annotated[Tiles, BeforeValidator(_tiles)] = Field(
+        "off",
+        description="parts of a large image that are looked at, too: off, auto, or how many along its longer side",
     )
     priority: Lane = Field(
         "interactive", description="bulk has its turn when nothing interactive waits"

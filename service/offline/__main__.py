@@ -104,6 +104,7 @@ def _asked(options: argparse.Namespace) -> Asked:
         max_detections=options.max_detections,
         classes=tuple(options.classes),
         proposals=options.proposals,
+        tiles=options.tiles,
         priority=options.priority,
     )
 

@@ -46,6 +46,7 @@ class Asked:
     classes: tuple[str, ...] = ()
     proposals: int = 0
     levels: tuple[str, ...] = ()
+    tiles: str | int | None = None
     priority: Literal["interactive", "bulk"] = "interactive"
     timeout_s: float | None = None
 

@@ -19,7 +19,7 @@ from typing import TypeVar
 from service.artifact.tensors import Outputs
 from service.detections import Wanted, detected
 from service.engine.engine import Engine
-from service.errors import ServiceError
+from service.errors import InvalidRequest, ServiceError
 from service.http.schemas import DetectQuery
 from service.offline.answers import Asked, ServedModel
 from service.offline.outcome import Outcome, Seconds
@@ -129,7 +129,10 @@ class Direct:
 
 def wanted_of(asked: Asked, engine: Engine) -> Wanted:
     """What is asked for, of this model. Raises InvalidRequest for what it does not have."""
-    return DetectQuery(**asdict(asked)).wanted(engine.manifest)
+    if asked.tiles is not None:
+        raise InvalidRequest("--tiles: expected a server, which looks at tiles in batches")
+    query = {name: value for name, value in asdict(asked).items() if name != "tiles"}
+    return DetectQuery(**query).wanted(engine.manifest)
 
 
 def served_by(engine: Engine) -> ServedModel:

@@ -110,6 +110,11 @@ def _add_server(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="without any answer, until it is given up (default: 300)",
     )
+    server.add_argument(
+        "--tiles",
+        choices=("auto", "2", "3", "4"),
+        help="parts of large photographs that are looked at, too: as many as it takes, or along the longer side",
+    )
     server.add_argument("--priority", choices=("bulk", "interactive"), default="bulk")
     server.add_argument("--key-file", type=Path, metavar="FILE", help="with a key of the server's")
 

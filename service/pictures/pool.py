@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from service.errors import DeadlineExceeded, DecodingFailed, ServiceError, Unavailable
-from service.pictures.framing import Frame, Framing, load_frame
+from service.pictures.framing import Frame, Framing
 from service.pictures.header import Header, header
 from service.pictures.process import WorkerDied, WorkerProcess
+from service.pictures.tiling import Shot, Tiles, load_shots
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +56,13 @@ class _Waiting:
     number: int
     data: bytes = field(compare=False)
     deadline: float = field(compare=False)
-    answer: asyncio.Future[Frame] = field(compare=False)
+    tiles: Tiles = field(compare=False)
+    answer: asyncio.Future[list[Shot]] = field(compare=False)
 
-    def succeed(self, frame: Frame) -> None:
-        """Answers with the frame, if anybody still waits."""
+    def succeed(self, shots: list[Shot]) -> None:
+        """Answers with the frames, if anybody still waits."""
         if not self.answer.done():
-            self.answer.set_result(frame)
+            self.answer.set_result(shots)
 
     def fail(self, error: ServiceError) -> None:
         """Answers with the error, if anybody still waits."""
@@ -104,7 +106,12 @@ class DecodingPool:
         return None
 
     async def frame(self, data: bytes, deadline: float) -> Frame:
-        """The frame of the image in `data`. `deadline` is in the event loop's time.
+        """The frame of the image in `data`. Raises as `shots`."""
+        (shot,) = await self.shots(data, deadline)
+        return shot.frame
+
+    async def shots(self, data: bytes, deadline: float, tiles: Tiles = "off") -> list[Shot]:
+        """The frame of the image in `data`, then those of its tiles. `deadline` is in the event loop's time.
 
         Raises:
             DeadlineExceeded: `deadline` came before the frame.
@@ -118,16 +125,19 @@ class DecodingPool:
                 if said is not None and is_light(said, data):
                     loop = asyncio.get_running_loop()
                     return await loop.run_in_executor(
-                        self._threads, load_frame, data, self._framing
+                        self._threads, load_shots, data, self._framing, tiles
                     )
-                return await self._in_a_process(data, said.cost if said else 0, deadline)
+                cost = said.cost if said else 0
+                return await self._in_a_process(data, cost, deadline, tiles)
         except TimeoutError as error:
             raise DeadlineExceeded("the deadline passed before the image was decoded") from error
 
-    async def _in_a_process(self, data: bytes, cost: int, deadline: float) -> Frame:
+    async def _in_a_process(
+        self, data: bytes, cost: int, deadline: float, tiles: Tiles
+    ) -> list[Shot]:
         loop = asyncio.get_running_loop()
         rank = loop.time() + PATIENCE * SECONDS_PER_PIXEL * cost
-        waiting = _Waiting(rank, next(self._numbers), data, deadline, loop.create_future())
+        waiting = _Waiting(rank, next(self._numbers), data, deadline, tiles, loop.create_future())
         self._queue.put_nowait(waiting)
         try:
             return await waiting.answer
@@ -198,7 +208,7 @@ class DecodingPool:
         self._moved = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(waiting.deadline):
-                waiting.succeed(await process.frame(waiting.data))
+                waiting.succeed(await process.shots(waiting.data, waiting.tiles))
         except ServiceError as error:
             waiting.fail(error)
         except TimeoutError:

@@ -21,7 +21,8 @@ import numpy as np
 
 from service.errors import InvalidImage, ServiceError, TooLarge, UnsupportedMediaType
 from service.pictures.framing import Frame, Framing
-from service.pictures.worker import REPLY_LENGTH, REQUEST_LENGTH, Orders
+from service.pictures.tiling import Shot, Tiles, most_windows
+from service.pictures.worker import REPLY_LENGTH, REQUEST, TILES, Orders
 
 REFUSALS: dict[str, type[ServiceError]] = {
     kind.__name__: kind for kind in (InvalidImage, TooLarge, UnsupportedMediaType)
@@ -58,7 +59,9 @@ class WorkerProcess:
         self._memory_bytes = memory_bytes
         self._link, theirs = socket.socketpair()
         with theirs, anonymous_file() as file:
-            os.ftruncate(file.fileno(), max(3 * math.prod(bucket) for bucket in framing.buckets))
+            # Pages that no image has needed take no memory.
+            largest = max(3 * math.prod(bucket) for bucket in framing.buckets)
+            os.ftruncate(file.fileno(), largest * (1 + most_windows()))
             self._pixels = mmap.mmap(file.fileno(), 0)
             orders = Orders(
                 link=theirs.fileno(),
@@ -94,8 +97,8 @@ class WorkerProcess:
         """Returns once it takes images. Raises WorkerDied when it ended instead."""
         await self._reply()
 
-    async def frame(self, data: bytes) -> Frame:
-        """The frame of the image in `data`.
+    async def shots(self, data: bytes, tiles: Tiles) -> list[Shot]:
+        """The frames of the image in `data`, as `load_shots` makes them.
 
         Raises:
             InvalidImage, TooLarge, UnsupportedMediaType: as `decode_image`.
@@ -104,12 +107,13 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         with died_if(OSError):
             # In one piece: each wakes the process up.
-            await loop.sock_sendall(self._link, REQUEST_LENGTH.pack(len(data)) + data)
+            head = REQUEST.pack(len(data), TILES.get(tiles, tiles))
+            await loop.sock_sendall(self._link, head + data)
         reply = await self._reply()
         with died_if(KeyError, ValueError, TypeError):
             if "error" in reply:
                 raise self._refusal(reply)
-            return self._frame(reply)
+            return self._shots(reply["frames"])
 
     async def end(self) -> None:
         """Kills it and waits until it is gone. Raises TimeoutError when it stays."""
@@ -137,14 +141,26 @@ class WorkerProcess:
             received += part
         return received
 
-    def _frame(self, reply: dict[str, Any]) -> Frame:
+    def _shots(self, frames: list[dict[str, Any]]) -> list[Shot]:
+        start, shots = 0, []
+        for said in frames:
+            window = None
+            if said["window"] is not None:
+                top, left, height, width = map(int, said["window"])
+                window = (top, left, height, width)
+            frame = self._frame(said, start)
+            shots.append(Shot(frame, window))
+            start += frame.pixels.size
+        return shots
+
+    def _frame(self, said: dict[str, Any], start: int) -> Frame:
         content, original, bucket = (
             (int(height), int(width))
-            for height, width in (reply["content"], reply["original"], reply["bucket"])
+            for height, width in (said["content"], said["original"], said["bucket"])
         )
         if bucket not in self._framing.buckets:
             raise ValueError("a frame of another model")
-        pixels = np.frombuffer(self._pixels, np.uint8, 3 * math.prod(bucket))
+        pixels = np.frombuffer(self._pixels, np.uint8, 3 * math.prod(bucket), start)
         # (3 * H * W,) -> (3, H, W); a copy, as the next image comes to lie in the same memory
         return Frame(pixels.reshape(3, *bucket).copy(), content, original, bucket)
 

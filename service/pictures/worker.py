@@ -1,8 +1,8 @@
 """The process that decodes: bytes in through a socket, a frame out through shared memory. Started by process.py.
 
-    request    length (8 bytes), the bytes of an image
-    reply      length (4 bytes), a JSON object: content, original and bucket of the frame, or an error
-    memory     the pixels of the frame, uint8 [3, H, W], at its beginning
+    request    length (8 bytes), tiles (1 byte), the bytes of an image
+    reply      length (4 bytes), a JSON object: content, original, bucket and window of each frame, or an error
+    memory     the pixels of the frames, uint8 [3, H, W], one after the other
 
 It decodes what strangers sent, so it answers in JSON, which can do nothing to who reads it, and a decoder that
 crashes takes nobody with it. It imports little, as every replacement is waited for: no pydantic, nothing of the server.
@@ -24,9 +24,12 @@ import numpy as np
 
 from service.errors import ServiceError
 from service.pictures.decoding import prepare_pillow
-from service.pictures.framing import Framing, Size, load_frame
+from service.pictures.framing import Framing, Size
+from service.pictures.tiling import Tiles, load_shots
 
-REQUEST_LENGTH = struct.Struct("!Q")
+REQUEST = struct.Struct("!QB")
+# Of tiles: a number stands for itself.
+TILES: dict[Tiles, int] = {"off": 0, "auto": 255}
 REPLY_LENGTH = struct.Struct("!I")
 # prctl(2): the signal that a process gets when its parent dies.
 PR_SET_PDEATHSIG = 1
@@ -120,21 +123,28 @@ def serve(link: socket.socket, pixels: mmap.mmap, framing: Framing) -> None:
     """Says that it is there, and answers images until there are no more."""
     send(link, {})
     with link.makefile("rb") as stream:
-        while length := stream.read(REQUEST_LENGTH.size):
-            data = stream.read(*REQUEST_LENGTH.unpack(length))
-            send(link, reply_to(data, pixels, framing))
+        while head := stream.read(REQUEST.size):
+            length, code = REQUEST.unpack(head)
+            tiles = next((name for name, number in TILES.items() if number == code), code)
+            send(link, reply_to(stream.read(length), tiles, pixels, framing))
 
 
-def reply_to(data: bytes, pixels: mmap.mmap, framing: Framing) -> dict[str, Any]:
-    """The reply to an image; its frame is in `pixels` by then."""
+def reply_to(data: bytes, tiles: Tiles, pixels: mmap.mmap, framing: Framing) -> dict[str, Any]:
+    """The reply to an image; its frames are in `pixels` by then."""
     try:
-        frame = load_frame(data, framing)
+        shots = load_shots(data, framing, tiles)
     except MemoryError:
         return {"error": "MemoryError"}
     except ServiceError as error:
         return {"error": type(error).__name__, "detail": error.detail, "reason": error.reason}
-    np.frombuffer(pixels, np.uint8, frame.pixels.size)[:] = frame.pixels.ravel()
-    return {"content": frame.content, "original": frame.original, "bucket": frame.bucket}
+    memory, start, said = np.frombuffer(pixels, np.uint8), 0, []
+    for shot in shots:
+        frame = shot.frame
+        memory[start : start + frame.pixels.size] = frame.pixels.ravel()
+        start += frame.pixels.size
+        sizes = {"content": frame.content, "original": frame.original, "bucket": frame.bucket}
+        said.append({**sizes, "window": shot.window})
+    return {"frames": said}
 
 
 def send(link: socket.socket, reply: dict[str, Any]) -> None:

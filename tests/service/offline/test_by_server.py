@@ -61,6 +61,19 @@ def test_a_server_and_its_model_file_give_the_same_lines(
     assert lines_of(tmp_path / "server")[0]["proposals"]["P2"]
 
 
+def test_tiles_are_asked_of_a_server_and_not_of_a_file(
+    url: str, tiny_path: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "wide.png").write_bytes(png(100, 200, (255, 200, 0)))
+    asked = (str(tmp_path / "wide.png"), "--tiles", "2", "--format", "jsonl")
+    assert main([url, *asked]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["tiles"] == 2
+    assert {each.get("tile") for each in line["detections"]} >= {0, 1}
+    assert main([str(tiny_path), *asked]) == 2
+    assert "--tiles: expected a server" in capsys.readouterr().err
+
+
 def test_a_killed_run_is_gone_on_with_and_has_each_file_once(
     url: str, photographs: Path, tmp_path: Path, capsys: Captured
 ) -> None:
