@@ -8,12 +8,12 @@ that overlap by at least half are the same, with scores so far apart; others onl
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import inf
 
 from service.artifact.manifest import Manifest
-from service.detections import Box, Detected, Detection, Wanted
+from service.detections import Box, Detected, Detection
 from service.detector import Detector, Found, SentImage, Work
 from service.engine.engine import Engine, EngineOptions
 from service.errors import InvalidSettings, ServiceError
@@ -73,7 +73,7 @@ class Shadow:
         self,
         images: Sequence[SentImage],
         found: Sequence[Found | ServiceError],
-        wanted: Wanted,
+        asked: Work,
         served: Manifest,
     ) -> None:
         """Begins to compare what the model of `served` has `found` in `images`, if it is their turn.
@@ -92,7 +92,7 @@ class Shadow:
             for image, outcome in zip(images, found, strict=True)
             if isinstance(outcome, Found)
         ]
-        self._task = asyncio.create_task(self._compare(pairs, wanted), name="shadow")
+        self._task = asyncio.create_task(self._compare(pairs, asked), name="shadow")
 
     async def stop(self) -> None:
         """Gives up what is compared, and lets go of the threads."""
@@ -101,9 +101,9 @@ class Shadow:
             await asyncio.wait([self._task])
         await self._detector.stop()
 
-    async def _compare(self, pairs: Sequence[tuple[SentImage, Detected]], wanted: Wanted) -> None:
+    async def _compare(self, pairs: Sequence[tuple[SentImage, Detected]], asked: Work) -> None:
         for image, served in pairs:
-            work = Work(wanted, inf, "bulk")
+            work = replace(asked, deadline=inf, lane="bulk")
             try:
                 (outcome,) = await self._detector.detect([SentImage(image.content)], work)
             except ServiceError as error:

@@ -70,7 +70,7 @@ async def _predictions(request: Request, detector: Detector) -> Response:
         thresholds = score_thresholds(form.min_confidence, detector.manifest)
         images = [SentImage(form.image)]
         work = Work(Wanted(thresholds, None, None, 0, ()), deadline)
-        with spending(request, images):
+        with spending(request, images, detector.manifest.resize):
             (outcome,) = await unless_disconnected(request.receive, detector.detect(images, work))
     if isinstance(outcome, ServiceError):
         raise outcome

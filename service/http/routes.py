@@ -118,7 +118,7 @@ async def _detected(request: Request, query: DetectQuery, detector: Detector) ->
         images = await read_images(request, limits, deadline, receipt)
         check_shape(shape, len(images))
         work = Work(wanted, deadline, query.priority, query.tiles)
-        with spending(request, images):
+        with spending(request, images, detector.manifest.resize, query.tiles):
             answering = _answer(request, detector, images, work, shape)
             return await unless_disconnected(request.receive, answering)
 
@@ -137,7 +137,7 @@ async def _answer(
         request.state.span.stages(_stages(outcomes))
     shadow: Shadow | None = request.app.state.shadow
     if shadow:
-        seen = (images, outcomes, work.wanted, detector.manifest)
+        seen = (images, outcomes, work, detector.manifest)
         response.background = BackgroundTask(shadow.see, *seen)
     return response
 

@@ -116,6 +116,14 @@ async def test_a_quota_refuses_with_the_time_to_wait_and_counts_by_name(
     assert await metric(guarded, 'fpn_refused_total{reason="quota"} 1.0')
 
 
+async def test_every_tile_counts_as_an_image(guarded: httpx.AsyncClient) -> None:
+    wide = {"images": ("a.png", png(40, 90))}
+    answer = await guarded.post("/detect?tiles=2", files=wide, headers=WITH_KEY)
+    # The whole and two tiles are all of a minute's three.
+    assert answer.json()["images"][0]["tiles"] == 2
+    assert (await sent(guarded, png(8, 9), **WITH_KEY)).status_code == 429
+
+
 async def test_what_never_fits_in_a_quota_is_too_large(guarded: httpx.AsyncClient) -> None:
     answer = await sent(guarded, png(101, 100), **WITH_KEY)
     assert problem_of(answer)["type"] == "/problems/too-large"
