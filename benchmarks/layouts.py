@@ -25,7 +25,7 @@ from service.engine.layouts import Layout
 from service.engine.tuning import Timing, candidates, measured
 from service.pictures.decoding import decode_image
 
-PHOTOGRAPH = Path(__file__).resolve().parents[1] / "docs/cat.png"
+PHOTOGRAPH = Path(__file__).resolve().parents[1] / "docs/cat.jpg"
 
 
 @contextmanager

@@ -34,7 +34,7 @@ def test_the_server_refuses_an_older_file_with_the_command_that_makes_a_new_one(
     ("program", "module", "arguments"),
     [
         ("fpn-serve", "service", ["--check", "MODEL"]),
-        ("fpn-detect", "service.offline", ["MODEL", "docs/cat.png"]),
+        ("fpn-detect", "service.offline", ["MODEL", "docs/cat.jpg"]),
     ],
 )
 def test_other_commands_refuse_it_with_the_same_line(

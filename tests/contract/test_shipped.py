@@ -27,8 +27,8 @@ def manifest_of(path: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_a_shipped_model_finds_the_cat(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([str(path), str(ROOT / "docs/cat.png"), "--device", "cpu"]) == 0
-    assert "cat" in capsys.readouterr().out.split("cat.png", 1)[1]
+    assert main([str(path), str(ROOT / "docs/cat.jpg"), "--device", "cpu"]) == 0
+    assert "cat" in capsys.readouterr().out.split("cat.jpg", 1)[1]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)

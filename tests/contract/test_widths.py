@@ -21,7 +21,7 @@ def answers(request: pytest.FixtureRequest) -> dict[int, Outputs]:
     engine = Engine(MODELS / request.param, "cpu", 4, EngineOptions(runners=0))
     assert [layout.threads for layout in engine.layouts] == [4, 2, 1]
     manifest = engine.manifest
-    photograph = (ROOT / "docs/cat.png").read_bytes()
+    photograph = (ROOT / "docs/cat.jpg").read_bytes()
     frame = load_frame(photograph, Framing(manifest.resize, manifest.buckets, 10**7))
     return {
         layout.threads: engine.run([frame.pixels], [frame.content], layout=layout)

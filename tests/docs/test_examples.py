@@ -60,11 +60,11 @@ def folder(tmp_path: Path) -> Path:
     (tmp_path / "more").mkdir()
     shutil.copy(PHOTOS / "rocket.jpg", tmp_path / "photo.jpg")
     shutil.copy(PHOTOS / "rocket.jpg", tmp_path / "more" / "rocket.jpg")
-    shutil.copy(ROOT / "docs" / "cat.png", tmp_path / "photos" / "cat.png")
+    shutil.copy(ROOT / "docs" / "cat.jpg", tmp_path / "photos" / "cat.jpg")
     shutil.copy(PHOTOS / "rocket.jpg", tmp_path / "a.jpg")
-    for name in ("b.png", "docs/cat.png"):
+    for name in ("b.png", "docs/cat.jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / "docs" / "cat.png", tmp_path / name)
+        shutil.copy(ROOT / "docs" / "cat.jpg", tmp_path / name)
     (tmp_path / "model.onnx").symlink_to(MODEL)
     commands = tmp_path / "commands"
     commands.mkdir()

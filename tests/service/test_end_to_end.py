@@ -37,8 +37,8 @@ def detect(client: httpx.Client, *names: str) -> list[dict[str, Any]]:
 def test_the_readmes_request_finds_the_cat_and_the_proposals_that_it_shows(
     client: httpx.Client,
 ) -> None:
-    photograph = (ROOT / "docs" / "cat.png").read_bytes()
-    answer = client.post("/detect", files={"images": ("cat.png", photograph)}).json()
+    photograph = (ROOT / "docs" / "cat.jpg").read_bytes()
+    answer = client.post("/detect", files={"images": ("cat.jpg", photograph)}).json()
     (image,) = answer["images"]
     best = image["detections"][0]
     assert best["label"] == "cat"

@@ -22,7 +22,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 
 MODEL = ROOT / "deploy" / "models" / "default" / "model.onnx"
-CAT = ROOT / "docs" / "cat.png"
+CAT = ROOT / "docs" / "cat.jpg"
 COLLAGE = ROOT / "deploy" / "models" / "default" / "golden" / "collage.jpg"
 WIDE, PHONE = {"width": 1280, "height": 900}, {"width": 360, "height": 740}
 
@@ -162,7 +162,7 @@ def test_several_photographs_are_answered_in_a_row_and_kept(page: Page) -> None:
     assert labels(page) == ["cat"]
     assert page.locator("#next").is_enabled()
     current = page.locator("#photographs [aria-current=true]")
-    assert current.all_inner_texts() == ["cat.png"]
+    assert current.all_inner_texts() == ["cat.jpg"]
 
 
 def test_a_file_that_is_no_image_says_why_and_disturbs_no_other(
