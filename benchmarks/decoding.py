@@ -38,7 +38,13 @@ IN_FLIGHT = 16
 BEAT_S = 0.005
 MEMORY_BYTES = 2 * 2**30
 # The default model's rule, and frames for everything that it gives.
-RULE = ResizeRule(short_side=320, max_side=576, rounding="round", interpolation="pillow-bilinear")
+RULE = ResizeRule(
+    short_side=320,
+    max_side=576,
+    rounding="round",
+    interpolation="pillow-bilinear",
+    decoding="reduced",
+)
 FRAMING = Framing(RULE, [(320, 448), (448, 320), (320, 576), (576, 320)], 50_000_000)
 
 

@@ -81,7 +81,7 @@ def _facts(models: Sequence[Described]) -> str:
     facts = {
         "name, version": f"{about['name']}, {about['version']}",
         "input": f"shorter side {resize['short_side']}, longer at most {resize['max_side']}"
-        f" ({resize['interpolation']}); frames of {sides}",
+        f" ({resize['interpolation']}, JPEGs decoded {resize['decoding']}); frames of {sides}",
         "classes": ", ".join(about["classes"]),
         "licence": weights["license"],
         "data": weights["data"],

@@ -19,8 +19,8 @@ from export.manifest import Precision
 from export.precision.ranges import quiet_session
 from model.config.class_names import is_name
 from model.config.resize import ResizeRule
-from model.data.pictures import read_image
-from model.data.transforms import frame_image, scale_boxes
+from model.data.pictures import read_image, read_size
+from model.data.transforms import frame_file, scale_boxes
 from model.errors import Refused
 
 # Of all photographs together: they are in every copy of the file, and in what a server reads at start.
@@ -49,11 +49,15 @@ class GoldenError(Refused):
 
 @dataclass(frozen=True)
 class Photograph:
-    """A file that may be golden: its name, its bytes and its upright RGB pixels."""
+    """A file that may be golden, and its bytes."""
 
-    name: str
+    path: Path
     jpeg: bytes
-    image: Image.Image
+
+    @property
+    def name(self) -> str:
+        """Of the file, without its folder."""
+        return self.path.name
 
 
 def golden_photographs(paths: Sequence[Path]) -> list[Photograph]:
@@ -79,11 +83,11 @@ def _photograph(path: Path) -> Photograph:
         raise GoldenError(
             f"--golden: expected a file name of printable characters, got {path.name!a}"
         )
-    image = read_image(path)
+    read_image(path)
     with Image.open(path) as opened:
         if opened.format != "JPEG":
             raise GoldenError(f"--golden {path}: expected a JPEG, got {opened.format}")
-    return Photograph(path.name, path.read_bytes(), image)
+    return Photograph(path, path.read_bytes())
 
 
 def golden(
@@ -114,14 +118,13 @@ def golden(
 
 
 def _seen(session: Any, resize: ResizeRule, photograph: Photograph) -> dict[str, Any]:
-    pixels, content = frame_image(photograph.image, resize)
+    pixels, content = frame_file(photograph.path, resize)
     height, width = content
     names = ["boxes", "scores", "labels"]
     answers = session.run(names, feed(pixels[None], torch.tensor([content])))
     boxes, scores, labels = (torch.from_numpy(answer[0]) for answer in answers)
     count = int((scores >= LEAST_SCORE).sum())  # best first
-    original = (photograph.image.height, photograph.image.width)
-    boxes = scale_boxes(boxes[:count], content, original)
+    boxes = scale_boxes(boxes[:count], content, read_size(photograph.path))
     return {
         "name": photograph.name,
         "jpeg": base64.b64encode(photograph.jpeg).decode(),

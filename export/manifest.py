@@ -105,6 +105,7 @@ def manifest(
             "max_side": config.resize.max_side,
             "rounding": config.resize.rounding,
             "interpolation": config.resize.interpolation,
+            "decoding": config.resize.decoding,
         },
         "buckets": [list(frame) for frame in config.resize.buckets],
         "precision": made.precision,

@@ -10,8 +10,7 @@ from torch import Tensor
 from model.config.resize import ResizeRule
 from model.data.coco import CocoDataset
 from model.data.faults import DataError
-from model.data.pictures import read_image
-from model.data.transforms import frame_image
+from model.data.transforms import frame_file
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -65,7 +64,7 @@ def framed(paths: Sequence[Path], resize: ResizeRule) -> Iterator[tuple[Tensor, 
         DataError: it cannot be decoded.
     """
     for path in paths:
-        pixels, size = frame_image(read_image(path), resize)
+        pixels, size = frame_file(path, resize)
         yield pixels[None], torch.tensor([size])
 
 

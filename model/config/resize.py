@@ -22,10 +22,14 @@ from model.config.types import STRICT, Positive
 Size = tuple[int, int]
 Rounding = Literal["round", "floor"]
 Interpolation = Literal["pillow-bilinear", "bilinear"]
+Decoding = Literal["whole", "reduced"]
 
 # Both sides of every frame are multiples of it: the stride of C5, the coarsest map that convolutions make, so that each
 # map is exactly half of the one before and doubling undoes it. P6 is subsampled from P5, and takes any side.
 FRAME_STRIDE = 32
+
+# A JPEG that is decoded at a part of its size has at least so many times the sides of its content.
+SPARE = 2
 
 # How much longer than its aspect says a default bucket is: 500 x 333 is not quite 3:2.
 SLACK = 1.02
@@ -46,6 +50,8 @@ class ResizeRule:
     Attributes:
         rounding: of a resized side: half up (Detectron2), or down (torchvision).
         interpolation: Pillow's antialiased bilinear filter (Detectron2), or torch's plain one (torchvision).
+        decoding: of a JPEG: whole (as others do), or reduced to a half, a quarter or an eighth of its sides, in a third
+            of the time, where that leaves `SPARE` times its content's sides.
         buckets: where none are given, square, 4:3, 3:2, 16:9 and the longest that the rule allows, lying and standing,
             smallest area first: what cameras make, and little padding for each. The oblong ones have room for images
             that are off their aspect by a pixel or a crop (`SLACK`).
@@ -55,6 +61,7 @@ class ResizeRule:
     max_side: Positive = 1333
     rounding: Rounding = "round"
     interpolation: Interpolation = "pillow-bilinear"
+    decoding: Decoding = "reduced"
     buckets: tuple[tuple[Positive, Positive], ...] = ()
 
     def __post_init__(self) -> None:
@@ -94,6 +101,13 @@ class ResizeRule:
         half = 0.5 if self.rounding == "round" else 0.0
         height, width = (max(1, math.floor(side * scale + half)) for side in size)
         return height, width
+
+    def least_decoded(self, size: Size) -> Size | None:
+        """The size that a JPEG of `size` must be decoded to at least; None where that is its own."""
+        if self.decoding == "whole":
+            return None
+        height, width = self.content_size(size)
+        return SPARE * height, SPARE * width
 
     def bucket(self, content: Size) -> Size:
         """The bucket of smallest area that holds `content`; of equals, the first in the list.

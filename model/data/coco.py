@@ -38,7 +38,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from model.config.resize import Size
+from model.config.resize import ResizeRule, Size
 from model.config.training import FormatName
 from model.data.annotations import Annotation, Category, Document, ImageEntry
 from model.data.categories import with_classes_alone
@@ -158,15 +158,19 @@ class CocoDataset:
             digest.update(record.boxes.tobytes() + record.labels.tobytes())
         return digest.hexdigest()
 
-    def load(self, index: int) -> tuple[Image.Image, Tensor, Tensor]:
+    def load(
+        self, index: int, rule: ResizeRule | None = None
+    ) -> tuple[Image.Image, Tensor, Tensor]:
         """The upright RGB image with its boxes and labels, as in `Record`.
+
+        With a `rule` it is decoded as large as that needs it, and its boxes are still of the whole image.
 
         Raises:
             DataError: the pixels cannot be decoded, or are not of the size that was recorded.
         """
         record = self.records[index]
-        image = read_image(record.path)
-        if (image.height, image.width) != record.size:
+        image = read_image(record.path, rule)
+        if rule is None and (image.height, image.width) != record.size:
             raise DataError(
                 f"{record.path}: decoded to (height, width) {(image.height, image.width)}, "
                 f"its header said {record.size}"

@@ -5,28 +5,42 @@ frame   the H x W array that an image is placed in, top-left; what the image lea
 boxes   float32 [..., 4], x1 y1 x2 y2 pixels of the image that they accompany
 """
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
 from model.config.resize import Interpolation, ResizeRule, Size
+from model.data.pictures import read_image, read_size
 
 
-def resize_image(image: Image.Image, rule: ResizeRule) -> Image.Image:
-    """The RGB image at the size that `rule` gives it."""
-    return stretch(image, rule.content_size((image.height, image.width)), rule.interpolation)
+def resize_image(image: Image.Image, original: Size, rule: ResizeRule) -> Image.Image:
+    """The RGB image of an `original` size, perhaps decoded at a part of it, at the size that `rule` gives it."""
+    return stretch(image, rule.content_size(original), rule.interpolation)
 
 
-def frame_image(image: Image.Image, rule: ResizeRule) -> tuple[Tensor, Size]:
+def frame_image(image: Image.Image, original: Size, rule: ResizeRule) -> tuple[Tensor, Size]:
     """What inference takes of an upright RGB image: pixels uint8 [3, H, W] in its bucket, and its content's size.
+
+    `original` is the size of the whole image, of which `image` may be decoded at a part.
 
     Raises:
         ValueError: the image is not RGB.
     """
-    content = resize_image(image, rule)
+    content = resize_image(image, original, rule)
     size = content.height, content.width
     return letterbox(content, rule.bucket(size)), size
+
+
+def frame_file(path: Path, rule: ResizeRule) -> tuple[Tensor, Size]:
+    """What inference takes of an image file: as `frame_image`, decoded as large as that needs it.
+
+    Raises:
+        UnreadableImage: the pixels cannot be decoded.
+    """
+    return frame_image(read_image(path, rule), read_size(path), rule)
 
 
 def stretch(

@@ -67,8 +67,8 @@ class _FramedImages(Dataset[tuple[int, Tensor, Size]]):
         self.resize = resize
 
     def __getitem__(self, index: int) -> tuple[int, Tensor, Size]:
-        image, _, _ = self.dataset.load(index)
-        return index, *frame_image(image, self.resize)
+        image, _, _ = self.dataset.load(index, self.resize)
+        return index, *frame_image(image, self.dataset.records[index].size, self.resize)
 
 
 def frame_batches(dataset: CocoDataset, resize: ResizeRule, loading: Loading) -> Iterator[Frames]:

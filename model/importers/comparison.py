@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from model.config.resize import least_frame
-from model.data.pictures import read_image
-from model.data.transforms import frame_image
+from model.data.transforms import frame_file
 from model.importers.layout import ImportRefused
 from model.network.boxes import box_iou
 from model.network.detector import Detector
@@ -52,7 +51,7 @@ def compared(
 ) -> Iterator[tuple[str, float]]:
     """The names of photographs, and the share of both models' detections that are the same in each."""
     for path in photographs:
-        frame, (height, width) = frame_image(read_image(path), detector.config.resize)
+        frame, (height, width) = frame_file(path, detector.config.resize)
         content = frame[:, :height, :width]
         # as torchvision pads it: squeeze-and-excite sees the padding
         frame = content.new_zeros((3, *least_frame([(height, width)])))

@@ -144,7 +144,7 @@ def detectron2_config(network: BackboneName) -> DetectorConfig:
     """What Detectron2's FPN model is beside its weights: those of ResNeXt are of other pixels and strides."""
     grouped = network.startswith("resnext")
     return DetectorConfig(
-        resize=ResizeRule(800, 1333, "round", "pillow-bilinear"),
+        resize=ResizeRule(800, 1333, "round", "pillow-bilinear", "whole"),
         pixels=PixelConfig(
             "bgr",
             1.0,

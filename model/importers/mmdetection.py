@@ -103,7 +103,9 @@ def import_mmdetection(
 def mmdetection_config(network: BackboneName, said: _Said) -> DetectorConfig:
     """What MMDetection's model is beside its weights."""
     return DetectorConfig(
-        resize=ResizeRule(800, 1333, "round", "bilinear"),  # OpenCV's, which has no antialiasing
+        resize=ResizeRule(
+            800, 1333, "round", "bilinear", "whole"
+        ),  # OpenCV's, which has no antialiasing
         pixels=said.pixels,
         backbone=BackboneConfig(
             network,

@@ -186,7 +186,7 @@ def torchvision_config(network: BackboneName, norm_epsilon: float = 0.0) -> Dete
             from a backbone's weights alone.
     """
     return DetectorConfig(
-        resize=ResizeRule(800, 1333, "floor", "bilinear"),
+        resize=ResizeRule(800, 1333, "floor", "bilinear", "whole"),
         backbone=BackboneConfig(network, weights="none", norm_epsilon=norm_epsilon),
         anchors=AnchorConfig(rounded=True, stride="frame"),
         roi=RoiConfig(sampling_ratio=2, aligned=False),
@@ -208,7 +208,7 @@ def mobilenet_config(small: bool = False) -> DetectorConfig:
     """Of fasterrcnn_mobilenet_v3_large_fpn, or the `small` one for images of 320: two maps of stride 32 and a pool."""
     candidates = {"pre_nms_test": 150, "post_nms_test": 150} if small else {}
     return DetectorConfig(
-        resize=ResizeRule(*((320, 640) if small else (800, 1333)), "floor", "bilinear"),
+        resize=ResizeRule(*((320, 640) if small else (800, 1333)), "floor", "bilinear", "whole"),
         backbone=BackboneConfig(
             "torchvision:mobilenet_v3_large",
             weights="none",

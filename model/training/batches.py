@@ -112,14 +112,17 @@ class TrainingSet(Dataset[Sample]):
         Raises:
             DataError: its file cannot be decoded.
         """
-        image, boxes, labels = self.dataset.load(draw.index)
-        size, rule = (image.height, image.width), self.resize.at_short_side(draw.short_side)
+        rule = self.resize.at_short_side(draw.short_side)
         if self.augment.changes_images:
+            # Whole: it may be enlarged.
+            image, boxes, labels = self.dataset.load(draw.index)
             if draw.flip:
                 image, boxes = flip_horizontal(image, boxes)
             return Sample(*augmented(image, (boxes, labels), rule, self.augment, draw.seed))
+        image, boxes, labels = self.dataset.load(draw.index, rule)
+        size = self.dataset.records[draw.index].size
         given = torch.from_numpy(self._given(draw.index))
-        image = resize_image(image, rule)
+        image = resize_image(image, size, rule)
         both = scale_boxes(torch.cat([boxes, given]), size, (image.height, image.width))
         if draw.flip:
             image, both = flip_horizontal(image, both)

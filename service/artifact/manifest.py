@@ -44,6 +44,7 @@ class ResizeRule(Part):
     max_side: int = Field(ge=1)
     rounding: Literal["round", "floor"]
     interpolation: Literal["pillow-bilinear", "bilinear"]
+    decoding: Literal["whole", "reduced"]
 
     @model_validator(mode="after")
     def _sides_are_in_order(self) -> Self:

@@ -24,8 +24,7 @@ from service.http.schemas import DetectQuery
 from service.offline.answers import Asked, ServedModel
 from service.offline.outcome import Outcome, Seconds
 from service.offline.sources import Source
-from service.pictures.decoding import decode_image
-from service.pictures.framing import Frame, Framing, Size, frame_of
+from service.pictures.framing import Frame, Framing, Size, decoded_for_frame, frame_of
 
 Result = TypeVar("Result")
 DECODERS = 2
@@ -95,14 +94,14 @@ class Direct:
         repeat = max(1, self._plan.repeat)
         try:
             data = source.load()
-            image, decode_s = _timed(lambda: decode_image(data, self._plan.max_pixels), repeat)
+            decoded, decode_s = _timed(lambda: decoded_for_frame(data, self._framing), repeat)
         except OSError as error:
             return Outcome(source, error=error.strerror or str(error))
         except ServiceError as error:
             return Outcome(source, error=error.detail)
         except ValueError as error:
             return Outcome(source, error=str(error))
-        frame, place_s = _timed(lambda: frame_of(image, self._framing), repeat)
+        frame, place_s = _timed(lambda: frame_of(*decoded, self._framing), repeat)
         return Reading(source, frame, {"decode": decode_s, "place": place_s})
 
     def _detect(self, batch: list[Reading]) -> Iterator[Outcome]:

@@ -5,10 +5,12 @@
 Decisions: EXIF orientation is applied; the first frame of an animation and the first page of a TIFF
 are taken; transparency is laid on white, as a page shows it; 16-bit gray is divided by 257;
 embedded colour profiles are ignored, as they are in training. A truncated file is refused, not
-filled with gray, unless all that it lacks is a JPEG's end marker. `model/data/pictures.py` decodes alike for training.
+filled with gray, unless all that it lacks is a JPEG's end marker. Where only a small copy is wanted a JPEG is
+decoded at a part of its size. `model/data/pictures.py` decodes alike for training.
 """
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -30,10 +32,26 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+QUARTER_TURNS = {5, 6, 7, 8}
+
+
+Size = tuple[int, int]  # (height, width)
+# What libjpeg decodes at 1/8, 1/4 or 1/2 of its size; the second is what some phones write.
+REDUCIBLE = {"JPEG", "MPO"}
 
 
 def decode_image(data: bytes, max_pixels: int) -> Image.Image:
-    """The image in `data`, upright, mode RGB.
+    """The image in `data`, upright, mode RGB. Raises as `decode_reduced`."""
+    image, _ = decode_reduced(data, max_pixels, None)
+    return image
+
+
+def decode_reduced(
+    data: bytes, max_pixels: int, least: Callable[[Size], Size] | None
+) -> tuple[Image.Image, Size]:
+    """The image in `data`, upright, mode RGB, and the size that it has whole.
+
+    `least` says of a size which a JPEG of it must still have at least; None decodes it whole.
 
     Raises:
         InvalidImage: no image, or a damaged one.
@@ -41,10 +59,15 @@ def decode_image(data: bytes, max_pixels: int) -> Image.Image:
         UnsupportedMediaType: an image whose pixels have no meaning as RGB.
     """
     image = admitted_image(data, max_pixels)
+    size = image.height, image.width
     try:
+        if least is not None and image.format in REDUCIBLE:
+            height, width = least(size)
+            image.draft(None, (width, height))
         image = _loaded(image, data)
         orientation = _orientation(image)
-        return _turned(to_rgb(image), orientation)
+        upright = size[::-1] if orientation in QUARTER_TURNS else size
+        return _turned(to_rgb(image), orientation), upright
     except MemoryError:
         raise
     # Pillow's decoders raise whatever their parsers met: OSError, SyntaxError, struct.error, ...

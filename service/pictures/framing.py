@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from service.pictures.decoding import decode_image
+from service.pictures.decoding import decode_reduced
 
 Size = tuple[int, int]
+# A JPEG that is decoded at a part of its size has at least so many times the sides of its content.
+SPARE = 2
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,10 @@ class Rule(Protocol):
     def interpolation(self) -> str:
         """Which filter: pillow-bilinear or bilinear."""
 
+    @property
+    def decoding(self) -> str:
+        """Of JPEGs: whole, or reduced where `SPARE` times the content is left."""
+
 
 @dataclass(frozen=True)
 class Framing:
@@ -66,13 +72,23 @@ class Framing:
 
 
 def load_frame(data: bytes, framing: Framing) -> Frame:
-    """The image in `data`, upright, in RGB, resized and placed in its bucket. Raises as `decode_image`."""
-    return frame_of(decode_image(data, framing.max_pixels), framing)
+    """The image in `data`, upright, in RGB, resized and placed in its bucket. Raises as `decode_reduced`."""
+    return frame_of(*decoded_for_frame(data, framing), framing)
 
 
-def frame_of(image: Image.Image, framing: Framing) -> Frame:
-    """The upright RGB image, resized and placed in its bucket."""
-    original = (image.height, image.width)
+def decoded_for_frame(data: bytes, framing: Framing) -> tuple[Image.Image, Size]:
+    """The upright RGB image, as large as its frame needs it, and its own size. Raises as `decode_reduced`."""
+    rule = framing.rule
+
+    def least(size: Size) -> Size:
+        height, width = resized_size(size, rule)
+        return SPARE * height, SPARE * width
+
+    return decode_reduced(data, framing.max_pixels, least if rule.decoding == "reduced" else None)
+
+
+def frame_of(image: Image.Image, original: Size, framing: Framing) -> Frame:
+    """The upright RGB image of an `original` size, resized and placed in its bucket."""
     content = resized_size(original, framing.rule)
     resized = resize(image, content, framing.rule)
     bucket = choose_bucket(content, framing.buckets)

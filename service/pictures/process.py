@@ -72,6 +72,7 @@ class WorkerProcess:
                 max_side=framing.rule.max_side,
                 rounding=framing.rule.rounding,
                 interpolation=framing.rule.interpolation,
+                decoding=framing.rule.decoding,
                 buckets=list(framing.buckets),
                 max_pixels=framing.max_pixels,
             )

@@ -46,7 +46,7 @@ class Orders:
         link, pixels: descriptors of the socket and of the shared memory.
         parent: the process that it must not outlive.
         memory_bytes: the most memory that it may take.
-        short_side, max_side, rounding, interpolation, buckets, max_pixels: a `Framing`.
+        short_side, max_side, rounding, interpolation, decoding, buckets, max_pixels: a `Framing`.
     """
 
     link: int
@@ -57,6 +57,7 @@ class Orders:
     max_side: int
     rounding: str
     interpolation: str
+    decoding: str
     buckets: list[Size]
     max_pixels: int
 

@@ -16,6 +16,7 @@ from service.pictures import framing
 
 sides = st.integers(1, 900)
 ROUNDINGS: tuple[resize.Rounding, ...] = get_args(resize.Rounding)
+DECODINGS: tuple[resize.Decoding, ...] = get_args(resize.Decoding)
 INTERPOLATIONS: tuple[resize.Interpolation, ...] = get_args(resize.Interpolation)
 
 
@@ -25,6 +26,7 @@ def as_served(rule: resize.ResizeRule) -> ResizeRule:
         max_side=rule.max_side,
         rounding=rule.rounding,
         interpolation=rule.interpolation,
+        decoding=rule.decoding,
     )
 
 
@@ -47,6 +49,10 @@ MADE = {
     "palette.gif": ("P", (64, 33), {}),
     "print.jpg": ("CMYK", (48, 99), {}),
     "sliver.png": ("RGB", (400, 3), {}),
+    "half.jpg": ("RGB", (381, 283), {}),
+    "quarter-turned.jpg": ("RGB", (801, 1203), {"exif": True}),
+    "eighth.jpg": ("L", (2900, 1901), {}),
+    "print-half.jpg": ("CMYK", (460, 300), {}),
 }
 
 
@@ -54,33 +60,65 @@ def test_both_know_the_same_rules() -> None:
     fields = ResizeRule.model_fields
     assert get_args(fields["rounding"].annotation) == ROUNDINGS
     assert get_args(fields["interpolation"].annotation) == INTERPOLATIONS
+    assert get_args(fields["decoding"].annotation) == DECODINGS
+    assert framing.SPARE == resize.SPARE
 
 
+@pytest.mark.parametrize("decoding", DECODINGS)
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("name", MADE)
 def test_a_file_becomes_the_same_frame_pixel_by_pixel(
-    name: str, interpolation: resize.Interpolation, tmp_path: Path
+    name: str, interpolation: resize.Interpolation, decoding: resize.Decoding, tmp_path: Path
 ) -> None:
     path = tmp_path / name
     save_picture(path, *MADE[name])
-    assert_same_frames(path, interpolation)
+    assert_same_frames(path, interpolation, decoding)
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("landscape.jpg", (97, 211)),
+        ("grey.png", (160, 90)),
+        ("half.jpg", (142, 191)),
+        ("quarter-turned.jpg", (201, 301)),
+        ("eighth.jpg", (238, 363)),
+        ("print-half.jpg", (150, 230)),
+    ],
+)
+def test_a_jpeg_is_decoded_at_the_least_part_that_has_twice_the_sides_of_its_content(
+    name: str, size: resize.Size, tmp_path: Path
+) -> None:
+    path, rule = tmp_path / name, resize.ResizeRule(64, 112, decoding="reduced")
+    save_picture(path, *MADE[name])
+    trained = pictures.read_image(path, rule)
+    served, original = framing.decoded_for_frame(
+        path.read_bytes(), framing.Framing(as_served(rule), rule.buckets, 10**7)
+    )
+    assert (trained.height, trained.width) == (served.height, served.width) == size
+    assert original == pictures.read_size(path)
+    assert np.array_equal(np.asarray(trained), np.asarray(served))
 
 
 def test_a_jpeg_that_lacks_only_its_end_becomes_the_same_frame(tmp_path: Path) -> None:
     path = tmp_path / "endless.jpg"
     save_picture(path, "RGB", (211, 97), {"exif": True})
     path.write_bytes(path.read_bytes()[:-2])
-    assert_same_frames(path, "pillow-bilinear")
+    assert_same_frames(path, "pillow-bilinear", "whole")
+    save_picture(path, "RGB", (381, 283), {})
+    path.write_bytes(path.read_bytes()[:-2])
+    assert_same_frames(path, "pillow-bilinear", "reduced")
 
 
-def assert_same_frames(path: Path, interpolation: resize.Interpolation) -> None:
-    ours = resize.ResizeRule(64, 112, interpolation=interpolation)
-    photograph = pictures.read_image(path)
-    frame, size = transforms.frame_image(photograph, ours)
+def assert_same_frames(
+    path: Path, interpolation: resize.Interpolation, decoding: resize.Decoding
+) -> None:
+    ours = resize.ResizeRule(64, 112, interpolation=interpolation, decoding=decoding)
+    frame, size = transforms.frame_file(path, ours)
     served = framing.load_frame(
-        path.read_bytes(), framing.Framing(as_served(ours), ours.buckets, max_pixels=10**6)
+        path.read_bytes(), framing.Framing(as_served(ours), ours.buckets, max_pixels=10**7)
     )
-    assert served.original == (photograph.height, photograph.width)
+    assert served.original == pictures.read_size(path)
     assert served.content == size
     assert np.array_equal(served.pixels, frame.numpy())
 

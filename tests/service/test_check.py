@@ -92,6 +92,7 @@ def test_another_resize_rule_fails_and_says_so(good: Path, tmp_path: Path) -> No
         "max_side": 80,
         "rounding": "round",
         "interpolation": "pillow-bilinear",
+        "decoding": "whole",
     }
     done = checked(with_manifest(good, tmp_path / "model.onnx", resize=rule))
     assert done.returncode == 1

@@ -122,6 +122,7 @@ MANIFEST: dict[str, Any] = {
         "max_side": 80,
         "rounding": "round",
         "interpolation": "pillow-bilinear",
+        "decoding": "whole",
     },
     "buckets": [[32, 64], [64, 32], [32, 96], [96, 32]],
     "precision": "float32",

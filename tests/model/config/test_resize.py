@@ -166,6 +166,7 @@ def test_a_rule_comes_back_from_what_a_checkpoint_holds_of_it() -> None:
         "max_side",
         "rounding",
         "interpolation",
+        "decoding",
         "buckets",
     }
     assert from_mapping(ResizeRule, to_mapping(rule), "here") == rule

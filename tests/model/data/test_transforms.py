@@ -40,10 +40,10 @@ def test_resizing_is_pillows_bilinear_and_takes_height_first() -> None:
 
 def test_an_image_is_resized_and_framed_as_the_rule_says() -> None:
     image, rule = noise((50, 75)), ResizeRule(64, 112, "floor", "bilinear")
-    pixels, size = frame_image(image, rule)
+    pixels, size = frame_image(image, (50, 75), rule)
     assert (size, pixels.shape) == ((64, 96), (3, 64, 96))
     assert torch.equal(pixels, image_tensor(stretch(image, (64, 96), "bilinear")))
-    small = resize_image(image, rule.at_short_side(40))
+    small = resize_image(image, (50, 75), rule.at_short_side(40))
     assert (small.height, small.width) == (40, 60)
 
 

@@ -3,6 +3,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from model.config.resize import ResizeRule
 from model.data.faults import DataError
@@ -24,6 +25,24 @@ def test_a_sample_is_resized_with_its_boxes(folder: CocoFolder) -> None:
     expected = torch.tensor([[5 * 80 / 45, 3 * 36 / 20, 35 * 80 / 45, 13 * 36 / 20]])
     torch.testing.assert_close(sample.boxes, expected)
     assert sample.labels.tolist() == [1]
+
+
+def test_a_jpeg_decoded_at_a_part_of_its_size_keeps_its_boxes_on_what_they_mark(
+    folder: CocoFolder,
+) -> None:
+    image = np.zeros((400, 600, 3), np.uint8)
+    image[80:240, 150:450] = 255
+    number = folder.add_image("large.jpg", (400, 600), Image.fromarray(image))
+    folder.add_box(number, [150, 80, 300, 160])
+    dataset = training_set(folder)
+    index = [record.path.name for record in dataset.dataset.records].index("large.jpg")
+    assert dataset.dataset.load(index, dataset.resize)[0].size == (150, 100)
+    for flip in (False, True):
+        sample = dataset[Draw(index, flip=flip, short_side=40)]
+        assert sample.image.shape == (3, 40, 60)
+        torch.testing.assert_close(sample.boxes, torch.tensor([[15.0, 8, 45, 24]]))
+        assert sample.image[:, 9:23, 16:44].min() > 200
+        assert sample.image[:, :7].max() < 50
 
 
 def test_the_longest_side_scales_with_the_short_side(folder: CocoFolder) -> None:

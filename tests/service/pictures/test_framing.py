@@ -15,7 +15,13 @@ from tests.service.tiny_model import MANIFEST
 TINY = Manifest.model_validate(MANIFEST, strict=False)
 FRAMING = Framing(TINY.resize, TINY.buckets, 50_000_000)
 # The rule and buckets of a real model, in which nothing of the tiny one's happens to coincide.
-RULE = ResizeRule(short_side=320, max_side=576, rounding="round", interpolation="pillow-bilinear")
+RULE = ResizeRule(
+    short_side=320,
+    max_side=576,
+    rounding="round",
+    interpolation="pillow-bilinear",
+    decoding="whole",
+)
 
 sides = st.integers(1, 4000)
 

@@ -22,7 +22,7 @@ from service.pictures.pool import DecodingLimits, DecodingPool
 from tests.service.images import endless_jpeg, png
 
 async def main():
-    rule = ResizeRule(short_side=8, max_side=8, rounding="round", interpolation="bilinear")
+    rule = ResizeRule(short_side=8, max_side=8, rounding="round", interpolation="bilinear", decoding="whole")
     pool = DecodingPool(Framing(rule, [(8, 8)], 50_000_000), DecodingLimits(2, 2**30, inf))
     await asyncio.gather(*[pool.frame(png(n, 9), inf) for n in range(9, 29)])
     busy = asyncio.create_task(pool.frame(endless_jpeg(), inf))
@@ -35,7 +35,8 @@ asyncio.run(main())
 
 
 def test_orders_are_read_as_they_were_given() -> None:
-    orders = Orders(3, 4, 99, 2**30, 320, 576, "round", "bilinear", [(320, 448), (448, 320)], 10**6)
+    frames = [(320, 448), (448, 320)]
+    orders = Orders(3, 4, 99, 2**30, 320, 576, "round", "bilinear", "reduced", frames, 10**6)
     assert Orders.read(orders.as_json()) == orders
 
 
