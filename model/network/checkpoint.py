@@ -9,7 +9,8 @@ written beside its name and renamed, so that a name always stands for a whole fi
     category_ids absent, or of each class its id in the data set; where it is absent, they count from 1
     recipe       absent, or how the weights were trained, in words
     untrained    absent, or the parts that no training has reached: a checkpoint of one stage (stages.py)
-    model        state dict, float32; in one that ships, large tensors may be float16 (halves.py)
+    model        state dict, float32
+    halves       absent, or in one that ships the large tensors of the state dict, as planes of float16 (halves.py)
     training     absent, or what `TrainingState` says: the run's config, step, optimizer, ...
 """
 
@@ -27,7 +28,7 @@ from model.config.detector import DetectorConfig
 from model.config.files import ConfigError, apply_override, from_mapping, to_mapping
 from model.errors import Refused
 from model.network.detector import Detector
-from model.network.halves import halved
+from model.network.halves import as_planes, from_planes, halved
 from model.network.torch_file import (
     UnreadableFile,
     UnwritableFile,
@@ -91,15 +92,19 @@ def save_checkpoint(
     float16, and deflates them; what goes on training needs float32, for its steps are smaller than float16 can tell.
     """
     weights = detector.state_dict()
+    small = {name: halved(tensor) for name, tensor in weights.items()} if halves else weights
+    large = {name: small.pop(name) for name, t in [*small.items()] if t.dtype == torch.float16}
     content: dict[str, Any] = {
         "format": FORMAT,
         "config": to_mapping(without_download(detector.config)),
         "class_names": list(detector.class_names),
         "category_ids": list(detector.category_ids),
         "recipe": recipe,
-        "model": {name: halved(tensor) for name, tensor in weights.items()} if halves else weights,
+        "model": small,
         "untrained": sorted(detector.untrained),
     }
+    if large:
+        content["halves"] = {name: as_planes(tensor) for name, tensor in large.items()}
     if training is not None:
         content["training"] = vars(training)
     try:
@@ -290,4 +295,6 @@ def _read(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: expected checkpoint format {FORMAT}, got {content['format']}; use the version that wrote it"
         )
+    halves = content.pop("halves", {})
+    content["model"] |= {name: from_planes(planes) for name, planes in halves.items()}
     return content
