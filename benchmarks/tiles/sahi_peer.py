@@ -41,7 +41,9 @@ class Ours(DetectionModel):
 
     def perform_inference(self, image: Any) -> None:
         """Looks at one slice."""
-        frame = frame_of(Image.fromarray(np.ascontiguousarray(image)), self.framing)
+        frame = frame_of(
+            Image.fromarray(np.ascontiguousarray(image)), image.shape[:2], self.framing
+        )
         outputs = self.model.run([frame.pixels], [frame.content])[0]
         found = detected(outputs, frame, self.model.manifest, self.wanted)
         self._original_predictions = found.detections

@@ -9,7 +9,7 @@ from math import ceil
 from typing import Literal
 
 from service.pictures.decoding import decode_image
-from service.pictures.framing import Frame, Framing, Rule, Size, frame_of
+from service.pictures.framing import Frame, Framing, Rule, Size, decoded_for_frame, frame_of
 from service.pictures.header import header
 
 Window = tuple[int, int, int, int]
@@ -30,13 +30,17 @@ class Shot:
 
 
 def load_shots(data: bytes, framing: Framing, tiles: Tiles) -> list[Shot]:
-    """The whole image in `data`, then its tiles; decoded once. Raises as `decode_image`."""
-    image = decode_image(data, framing.max_pixels)
-    shots = [Shot(frame_of(image, framing), None)]
-    for window in windows((image.height, image.width), framing.rule, tiles):
+    """The whole image in `data`, then its tiles, which are cut out of all of its pixels. Raises as `decode_reduced`."""
+    image, original = decoded_for_frame(data, framing)
+    shots = [Shot(frame_of(image, original, framing), None)]
+    found = windows(original, framing.rule, tiles)
+    # The whole needs fewer pixels than there are, and is the same with tiles as without.
+    if found and (image.height, image.width) != original:
+        image = decode_image(data, framing.max_pixels)
+    for window in found:
         top, left, height, width = window
         tile = image.crop((left, top, left + width, top + height))
-        shots.append(Shot(frame_of(tile, framing), window))
+        shots.append(Shot(frame_of(tile, (height, width), framing), window))
     return shots
 
 

@@ -1,10 +1,12 @@
 """Where tiles lie, and that what is decoded once for all of them is what each would be alone."""
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from service.artifact.manifest import Manifest
 from service.pictures.framing import Framing, frame_of
@@ -87,12 +89,13 @@ def test_shots_are_the_frames_of_the_whole_and_of_its_parts() -> None:
     image = Image.fromarray(noise(150, 170))
     whole, *tiles = load_shots(encoded(image), framing, 2)
     assert whole.window is None
-    assert np.array_equal(whole.frame.pixels, frame_of(image, framing).pixels)
+    assert np.array_equal(whole.frame.pixels, frame_of(image, (150, 170), framing).pixels)
     assert len(tiles) == 4
     for shot in tiles:
         assert shot.window is not None
         top, left, height, width = shot.window
-        alone = frame_of(image.crop((left, top, left + width, top + height)), framing)
+        part = image.crop((left, top, left + width, top + height))
+        alone = frame_of(part, (height, width), framing)
         assert shot.frame.original == (height, width)
         assert np.array_equal(shot.frame.pixels, alone.pixels)
 
@@ -102,3 +105,21 @@ def test_every_tile_takes_a_place_and_no_decoding() -> None:
     assert cost > 0
     assert tiles == [0, 0]
     assert costs_of(png(100, 200), 100, RULE, 2) == costs_of(b"junk", 100, RULE, 2) == [0]
+
+
+def test_the_whole_is_the_same_with_tiles_as_without_where_it_is_decoded_reduced() -> None:
+    rule = RULE.model_copy(update={"decoding": "reduced"})
+    framing = Framing(rule, [(32, 64), (64, 32), (32, 96), (96, 32)], 10**7)
+    image = Image.fromarray(noise(400, 500)).filter(ImageFilter.GaussianBlur(3))
+    data = encoded(image, "JPEG", quality=95)
+    (alone,), (whole, *tiles) = (load_shots(data, framing, each) for each in ("off", 2))
+    assert np.array_equal(alone.frame.pixels, whole.frame.pixels)
+    assert alone.frame.original == (400, 500)
+    # They are of the pixels that the reduced one has lost, and lie where they are said to.
+    decoded = Image.open(io.BytesIO(data))
+    for shot in tiles:
+        assert shot.window is not None
+        top, left, height, width = shot.window
+        part = decoded.crop((left, top, left + width, top + height))
+        expected = frame_of(part, (height, width), framing)
+        assert np.array_equal(shot.frame.pixels, expected.pixels)
