@@ -52,7 +52,8 @@ def check_docker() -> None:
 
 def has_image(service: str) -> bool:
     """Whether the image of `service` is here, or can be had."""
-    image = output([*COMPOSE, "--profile", "*", "config", "--images", service]).split()[0]
+    config = json.loads(output([*COMPOSE, "--profile", "*", "config", "--format", "json"]))
+    image = config["services"][service]["image"]
     for command in (["image", "inspect", image], ["pull", "--quiet", image]):
         done = subprocess.run(["docker", *command], capture_output=True, env=environment())
         if done.returncode == 0:
