@@ -5,12 +5,14 @@ Both begin with uint8 photographs in the host's memory, and end with detections 
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.engine.contender import Photographs
-from benchmarks.engine.onnx_contenders import Ours
+from benchmarks.engine.onnx_contenders import Feed, Ours
 from benchmarks.engine.torch_contenders import Eager, Results
+from service.engine.buffers import LEAST_REGIONS
 from service.engine.providers import GpuOptions
 from service.engine.session import CpuOptions, open_session
 
@@ -20,6 +22,11 @@ class OursOnCuda(Ours):
 
     def __init__(self, model: Path, threads: int) -> None:
         self._session = open_session(model, "cuda", CpuOptions(threads), GpuOptions())
+
+    def prepared(self, photographs: Photographs) -> Feed:
+        """All of `photographs`, with as many regions as this ONNX Runtime must have."""
+        regions = np.zeros((len(photographs), LEAST_REGIONS, 4), np.float32)
+        return super().prepared(photographs) | {"regions": regions}
 
 
 class EagerOnCuda(Eager):

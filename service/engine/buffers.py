@@ -10,6 +10,7 @@ import ctypes
 import logging
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -28,19 +29,35 @@ Sizes = Sequence[Size] | NDArray[np.int64]
 # float32 [E, 4] of each image, xyxy pixels of the frame
 Regions = Sequence[NDArray[np.float32]]
 
+OF_REGIONS = ("region_boxes", "region_scores", "region_labels", "region_levels")
+
+
+def least_regions(version: str) -> int:
+    """How many regions a run must have for this version of ONNX Runtime.
+
+    Of the graph that ships 1.26 to 1.31 (the newest for CUDA) fail on none: "Can broadcast 0 by 0 or 1. 20 is invalid"
+    in float32, "invalid expand shape" in int8. They are given one then, and nobody sees its answer.
+    """
+    major, minor = map(int, version.split(".")[:2])
+    return 0 if (major, minor) >= (1, 32) else 1
+
+
+LEAST_REGIONS = least_regions(ort.__version__)
+
 
 class Binding:
     """A session's inputs and outputs for batches of one shape."""
 
-    def __init__(self, session: ort.InferenceSession, pixels: Block) -> None:
-        """Binds uint8 [N, 3, H, W] `pixels`, which the session reads where they are."""
+    def __init__(self, session: ort.InferenceSession, pixels: Block, least: int) -> None:
+        """Binds uint8 [N, 3, H, W] `pixels`, which the session reads where they are, and at least so many regions."""
         self._session = session
+        self._least = least
         self._pixels = pixels
         self._sizes = np.zeros((len(pixels), 2), np.int64)
         self._io = session.io_binding()
         self._io.bind_cpu_input("images", self._pixels)
         self._io.bind_cpu_input("sizes", self._sizes)
-        self._regions = self._bound_regions(0)
+        self._regions = self._bound_regions(least)
 
     def run(self, frames: Frames, sizes: Sizes, regions: Regions = ()) -> Outputs:
         """The outputs for N frames uint8 [3, H, W] and their content; nobody writes to them later.
@@ -48,8 +65,9 @@ class Binding:
         `regions` are those of each frame, or nothing where no frame has any; E is the most that one has.
         """
         most = max(map(len, regions), default=0)
-        if most != self._regions.shape[1]:
-            self._regions = self._bound_regions(most)
+        bound = max(most, self._least)
+        if bound != self._regions.shape[1]:
+            self._regions = self._bound_regions(bound)
         self._regions[:] = 0
         for index, boxes in enumerate(regions):
             self._regions[index, : len(boxes)] = boxes
@@ -57,7 +75,11 @@ class Binding:
             self._pixels[index] = frame
         self._sizes[:] = sizes
         self._session.run_with_iobinding(self._io)
-        return Outputs(*self._io.copy_outputs_to_cpu())
+        outputs = Outputs(*self._io.copy_outputs_to_cpu())
+        if bound > most:
+            asked = {name: getattr(outputs, name)[:, :most] for name in OF_REGIONS}
+            outputs = replace(outputs, **asked)
+        return outputs
 
     def _bound_regions(self, most: int) -> NDArray[np.float32]:
         """Float32 [N, E, 4], which the session reads where it is, for E = `most`; outputs are bound anew for that E."""
@@ -75,10 +97,15 @@ class Buffers:
     """
 
     def __init__(
-        self, session: ort.InferenceSession, page_lock: Callable[[Block], object] | None = None
+        self,
+        session: ort.InferenceSession,
+        page_lock: Callable[[Block], object] | None = None,
+        least: int = LEAST_REGIONS,
     ) -> None:
+        """Every run has at least so many regions."""
         self._session = session
         self._page_lock = page_lock
+        self._least = least
         self._block: Block = np.zeros(0, np.uint8)
         self._bindings: dict[tuple[int, Size], Binding] = {}
 
@@ -99,7 +126,7 @@ class Buffers:
         key = (count, frame)
         if key not in self._bindings:
             pixels = self._block[:nbytes].reshape(count, 3, *frame)
-            self._bindings[key] = Binding(self._session, pixels)
+            self._bindings[key] = Binding(self._session, pixels, self._least)
         return self._bindings[key]
 
 

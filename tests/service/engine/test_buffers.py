@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from service.artifact.tensors import OUTPUTS
-from service.engine.buffers import Buffers, cuda_runtime, page_lock
+from service.engine.buffers import Buffers, cuda_runtime, least_regions, page_lock
 from service.engine.providers import CPU
 from service.engine.runtime import ort
 from tests.service.engine.test_engine import frames
@@ -128,3 +128,23 @@ def test_pages_that_cuda_will_not_lock_leave_no_error_behind() -> None:
 
 def test_without_the_cuda_runtime_there_is_none() -> None:
     assert cuda_runtime("0.0") is None
+
+
+@pytest.mark.parametrize(
+    ("version", "least"), [("1.26.0", 1), ("1.31.1", 1), ("1.32.0", 0), ("2.0", 0)]
+)
+def test_an_onnx_runtime_that_fails_without_regions_is_given_one(version: str, least: int) -> None:
+    assert least_regions(version) == least
+
+
+def test_of_a_region_that_nobody_asked_for_nobody_sees_anything(
+    session: ort.InferenceSession,
+) -> None:
+    images = list(frames(*COLOURS[:2]))
+    without = Buffers(session, least=0).binding(2, (32, 64)).run(images, SIZES[:2])
+    given = Buffers(session, least=1).binding(2, (32, 64))
+    for _ in range(2):  # also after a run that had some
+        outputs = given.run(images, SIZES[:2])
+        for name in OUTPUTS:
+            np.testing.assert_array_equal(getattr(outputs, name), getattr(without, name))
+        given.run(images, SIZES[:2], [np.full((3, 4), 7, np.float32), np.zeros((0, 4), np.float32)])
