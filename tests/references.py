@@ -15,10 +15,8 @@ from model.network.boxes import box_iou
 from model.network.detector import Detections
 
 PHOTOGRAPHS = ("coffee", "astronaut", "chelsea")  # of scikit-image's wheel
-SIZE = (
-    224,
-    320,
-)  # How far scores of the same detection may be apart, as the references' own comparisons have it.
+SIZE = (224, 320)  # of those that weights are fitted on
+# How far scores of the same detection may be apart, as the references' own comparisons have it.
 SAME = 2e-3
 
 
