@@ -53,6 +53,7 @@ def test_every_parameter_of_the_query_is_described(document: dict[str, Any]) -> 
         "classes",
         "proposals",
         "levels",
+        "tiles",
         "format",
         "priority",
         "timeout_s",
