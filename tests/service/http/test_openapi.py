@@ -55,7 +55,6 @@ def test_every_parameter_of_the_query_is_described(document: dict[str, Any]) -> 
         "levels",
         "tiles",
         "format",
-        "tiles",
         "priority",
         "timeout_s",
     }
