@@ -2,7 +2,7 @@
 
 A step is never cut in two: a signal that comes in it waits for its end. Between steps, in an evaluation say, it acts at
 once. Several processes stop together, after the same step: each asks the others at its end, so there a signal always
-waits for one. They may get the same signal twice at once, from a terminal and from torchrun: that is no second one.
+waits for one.
 """
 
 import signal
@@ -19,8 +19,6 @@ from model.training.processes import Processes
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # What the processes tell each other, the largest wins; a signal is its own number and more than these.
 _GO_ON, _ENOUGH = 0, 1
-# Within so many seconds of the first, a signal to several processes is the same one again.
-_ECHO_S = 3.0
 
 
 class Stopping:
@@ -37,7 +35,7 @@ class Stopping:
     def __init__(self, processes: Processes, limit_s: float = 0.0) -> None:
         self._processes = processes
         self._deadline = time.monotonic() + limit_s if limit_s else None
-        self._signal, self._heard = 0, 0.0
+        self._signal = 0
         self._alone = processes.count == 1
         self._whole = self._told = self.broken = False
         self._before: dict[signal.Signals, Any] = {}
@@ -87,11 +85,7 @@ class Stopping:
         return reason == _ENOUGH
 
     def _hear(self, number: int, _: FrameType | None) -> None:
-        now = time.monotonic()
-        again = self._signal and (self._alone or now - self._heard > _ECHO_S)
-        if not self._signal:
-            self._heard = now
-        self._signal = number
+        again, self._signal = self._signal, number
         if again or (self._alone and not self._whole):
             self._tell(number)
 

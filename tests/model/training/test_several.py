@@ -66,7 +66,7 @@ def wait_for_steps(out: Path, steps: int, process: subprocess.Popen[str]) -> Non
 def test_processes_that_are_sent_a_signal_stop_after_the_same_step(
     photos: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
-    """SIGTERM goes to torchrun, which passes it on; Ctrl-C to all at once, and torchrun passes it on again."""
+    """Torchrun passes both on; Ctrl-C goes to its group, but its processes have sessions of their own."""
     out = tmp_path / "run"
     process = start(LAUNCHER, begun(photos, tmp_path, NOT_YET), out)
     wait_for_steps(out, 2, process)
