@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from benchmarks.machine import this_machine
 from benchmarks.openvino_engine import OpenVinoEngine
-from model.command_line import exit_status, output_file, positive
+from model.command_line import exit_status, output_file, positive, write_output
 from model.data.coco import CocoDataset, Record
 from model.errors import Refused
 from model.evaluation.detection_metrics import Metrics, coco_metrics, format_table
@@ -162,7 +162,7 @@ def _score(options: argparse.Namespace) -> None:
     print(f"{served.seconds:.3f} s an image, of which the engine {served.engine_seconds:.3f} s")
     if options.json:
         figures = about | {"machine": this_machine()} | served.as_json()
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_output(options.json, json.dumps(figures, indent=2) + "\n")
 
 
 def _score_results(options: argparse.Namespace) -> None:
@@ -179,7 +179,7 @@ def _score_results(options: argparse.Namespace) -> None:
     print(f"results {options.model}, images {len(images)} of {len(dataset)}")
     print(f"{dataset.inventory}\n\n{format_table(metrics)}")
     if options.json:
-        options.json.write_text(json.dumps(metrics.as_json(), indent=2) + "\n")
+        write_output(options.json, json.dumps(metrics.as_json(), indent=2) + "\n")
 
 
 def _runner(options: argparse.Namespace) -> Runner:

@@ -26,7 +26,7 @@ from benchmarks.machine import this_machine
 from export.graph import feed, trace
 from export.precision.quantise import Quantizer
 from export.runtime import onnxruntime
-from model.command_line import exit_status, output_file, output_folder, positive
+from model.command_line import exit_status, output_file, output_folder, positive, write_output
 from model.config.files import load_config
 from model.data.coco import CocoDataset
 from model.data.transforms import frame_file
@@ -79,7 +79,7 @@ def _compare(options: argparse.Namespace) -> None:
             text = f"{this_machine()}; seeds {options.seeds}.\n\n{table(HEADS, rows)}"
             print(text, flush=True)
             if options.markdown:  # a table that is stopped leaves these rows
-                options.markdown.write_text(text + "\n", encoding="utf-8")
+                write_output(options.markdown, text + "\n")
 
 
 def _trained(path: Path, what: tuple[str, str, str, int], options: argparse.Namespace) -> Trained:

@@ -26,7 +26,7 @@ from PIL import Image
 from skimage import data as photographs
 
 from benchmarks.machine import this_machine
-from model.command_line import exit_status, output_file, positive
+from model.command_line import exit_status, output_file, positive, write_output
 from service.artifact.manifest import ResizeRule
 from service.pictures.decoding import prepare_pillow
 from service.pictures.framing import Frame, Framing, load_frame
@@ -212,7 +212,7 @@ def _print(options: argparse.Namespace) -> None:
         print(f"| {name} | {seconds:.3f} |")
     if options.json:
         found = {"machine": this_machine(), "paces": list(map(asdict, paces)), "stalls_s": stalls}
-        options.json.write_text(json.dumps(found, indent=2) + "\n")
+        write_output(options.json, json.dumps(found, indent=2) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:

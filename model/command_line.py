@@ -98,6 +98,12 @@ def output_file(text: str) -> Path:
     return path
 
 
+def write_output(path: Path, text: str) -> None:
+    """Writes a file that `output_file` took, with the folder that it is to lie in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
 def output_folder(text: str) -> Path:
     """The path of a folder that an argument names, which is there or can be made, and be written to."""
     path = Path(text)

@@ -30,7 +30,7 @@ from benchmarks.engine.photographs import MOST, photographs
 from benchmarks.engine.processes import Child, ContenderFailed
 from benchmarks.engine.summary import NAMES, Measured, speed_table
 from benchmarks.machine import this_machine
-from model.command_line import output_file, positive
+from model.command_line import output_file, positive, write_output
 from model.network.detector import Detector
 
 BATCHED = ("eager", "float32", "int8")
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     text = f"{_conditions(options, detector, frame)}\n\n{speed_table(results)}"
     print(text)
     if options.markdown:
-        options.markdown.write_text(text + "\n", encoding="utf-8")
+        write_output(options.markdown, text + "\n")
     return 0
 
 

@@ -29,7 +29,7 @@ from benchmarks.server.results import Record, Results
 from benchmarks.server.serving import NotServing
 from benchmarks.server.summary import report
 from benchmarks.server.work import Work
-from model.command_line import exit_status, output_file
+from model.command_line import exit_status, output_file, write_output
 from model.errors import Refused
 from service.engine.cpus import usable_cores
 
@@ -63,7 +63,7 @@ def _race(options: argparse.Namespace) -> None:
     text = report(results)
     print(text)
     if options.markdown:
-        options.markdown.write_text(text + "\n")
+        write_output(options.markdown, text + "\n")
 
 
 def _round(

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 
+from model.command_line import write_output
+
 Values = dict[str, float]
 
 
@@ -75,7 +77,7 @@ class Results:
         kept = asdict(self)
         for record in kept["records"]:
             record["values"] = dict(_finite(record["values"].items()))
-        path.write_text(json.dumps(kept, indent=1) + "\n")
+        write_output(path, json.dumps(kept, indent=1) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Results":

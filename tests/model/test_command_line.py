@@ -14,6 +14,7 @@ from model.command_line import (
     output_file,
     output_folder,
     positive,
+    write_output,
 )
 from model.errors import Refused, Stopped
 
@@ -182,3 +183,10 @@ def test_a_time_is_given_with_its_units(text: str, seconds: float) -> None:
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="expected a time such as 2h"):
         duration(text)
+
+
+def test_a_file_that_was_taken_is_written_with_its_folder(tmp_path: Path) -> None:
+    path = output_file(str(tmp_path / "runs" / "new" / "race.json"))
+    assert not path.parent.exists()
+    write_output(path, "{}")
+    assert path.read_text() == "{}"
