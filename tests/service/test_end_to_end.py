@@ -1,5 +1,6 @@
 """The model that the repository ships, behind a real socket, with real photographs."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,31 @@ def test_the_readmes_request_finds_the_cat_and_the_proposals_that_it_shows(
     assert best["score"] > 0.5
     found = [(level, bool(proposals)) for level, proposals in image["proposals"].items()]
     assert found == [("P2", False), ("P3", True), ("P4", True), ("P5", True), ("P6", True)]
+
+
+def test_the_answer_that_the_readme_prints_is_the_one_that_comes(client: httpx.Client) -> None:
+    text = (ROOT / "README.md").read_text("utf-8")
+    block = text.partition("answers, line breaks added:\n\n")[2].partition("\n\n")[0]
+    shown = json.loads(block)
+    photograph = (ROOT / "docs" / "cat.jpg").read_bytes()
+    files = {"images": ("cat.jpg", photograph)}
+    came = client.post("/detect?proposals=1", files=files).json()
+    assert (came["model"], came["batch"]) == (shown["model"], shown["batch"])
+    assert came["timings_s"].keys() == shown["timings_s"].keys()
+    (here,), (there,) = came["images"], shown["images"]
+    assert (here["width"], here["height"]) == (there["width"], there["height"])
+    found = zip(_found(here), _found(there), strict=True)
+    for (name, one), (expected_name, other) in found:
+        assert name == expected_name
+        assert one.pop("score") == pytest.approx(other.pop("score"), abs=1e-3)
+        assert one.pop("box") == pytest.approx(other.pop("box"), abs=0.5)
+        assert one == other
+
+
+def _found(image: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """The detections, and the proposals with their level."""
+    proposals = [(level, each) for level, found in image["proposals"].items() for each in found]
+    return [*(("", each) for each in image["detections"]), *proposals]
 
 
 def test_one_pixel_is_answered(client: httpx.Client) -> None:
