@@ -7,6 +7,7 @@ at export, or hangs at the end. `--check` only compares the answers: 0 when they
 
 import argparse
 import asyncio
+import atexit
 import logging
 import math
 import os
@@ -29,7 +30,7 @@ from service.golden import refuse_wrong
 from service.http.connections import ConnectionLimits, Connections
 from service.http.transport import HttpConnection
 from service.keys import new_key
-from service.logs import configure_logs
+from service.logs import configure_logs, forget_unwritten
 from service.settings import Settings, backlog, describe_settings, descriptors, load_settings
 
 log = logging.getLogger(__name__)
@@ -148,6 +149,7 @@ def serve(settings: Settings) -> None:
         WrongAnswers: the model gives other answers here than at export.
     """
     configure_logs(settings.log_level, settings.log_format)
+    atexit.register(forget_unwritten)
     listener = bind(settings.host, settings.port)
     app = create_app(settings)
     connections = Connections(connection_limits(settings), app.state.metrics)

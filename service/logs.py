@@ -9,6 +9,7 @@ Fields go in as `log.info("event", extra={"fields": {...}})`.
 
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -68,6 +69,17 @@ def configure_logs(level: str, form: LogFormat = "text") -> None:
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # Its lines say what ours say, except for what goes wrong.
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
+
+
+def forget_unwritten() -> None:
+    """Drops what could not be written of the log (a full disk), for the end of the process.
+
+    Python would try once more and, failing, make the exit status 120 whatever it was.
+    """
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _value(value: object) -> str:

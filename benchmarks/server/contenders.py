@@ -59,7 +59,8 @@ class Contender:
         own = ours if self.command == ("-m", "service") else peer.as_environment()
         return (
             dict(os.environ)
-            | {"PYTHONPATH": str(ROOT), "MOSEC_PORT": str(port)}
+            # Unbuffered, or the last line of a log need not be the last that was said.
+            | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "MOSEC_PORT": str(port)}
             | own
             | dict(self.variables)
         )

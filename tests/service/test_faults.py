@@ -95,6 +95,8 @@ def test_a_log_that_cannot_be_written_is_no_reason_not_to_answer(tiny_path: Path
         port = probe.getsockname()[1]
     variables = {"FPN_MODEL": str(tiny_path), "FPN_DEVICE": "cpu", "FPN_HOST": "127.0.0.1"}
     environment = os.environ | variables | {"FPN_PORT": str(port)}
+    # Buffered as by default: what is left in a buffer must not become an exit status.
+    environment.pop("PYTHONUNBUFFERED", None)
     with open("/dev/full", "w") as full:
         process = subprocess.Popen(
             [sys.executable, "-m", "service"], cwd=ROOT, env=environment, stderr=full
